@@ -1,0 +1,16 @@
+"""The Functions app: a table of contents of its triggers."""
+
+import azure.functions as func
+
+from shared.triggers import health, organizations, queues, synchronization_jobs, timers
+
+app = func.FunctionApp(http_auth_level=func.AuthLevel.FUNCTION)
+
+for blueprint in (
+    timers.blueprint,
+    queues.blueprint,
+    organizations.blueprint,
+    synchronization_jobs.blueprint,
+    health.blueprint,
+):
+    app.register_functions(blueprint)

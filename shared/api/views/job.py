@@ -1,0 +1,70 @@
+"""The record as a Microsoft Graph synchronizationJob (graph.md §1)."""
+
+from __future__ import annotations
+
+from shared.models.base import NEVER
+from shared.models.jobs import TEMPLATE_ID, SynchronizationRecord
+from shared.models.parts import CATALOGUE
+from shared.models.runs import Run, RunCounts
+from shared.models.synchronization import (
+    StringKeyLongValuePair,
+    SynchronizationJob,
+    SynchronizationProgress,
+    SynchronizationSchedule,
+    SynchronizationStatus,
+    SynchronizationTaskExecution,
+    TaskExecutionResult,
+)
+
+
+def synchronization_job(record: SynchronizationRecord) -> SynchronizationJob:
+    """The whole job."""
+    job = record.job
+    return SynchronizationJob(
+        id=job.id,
+        template_id=TEMPLATE_ID,
+        schedule=SynchronizationSchedule(interval=job.interval, state=job.schedule_state),
+        status=SynchronizationStatus(
+            code=job.status_code,
+            count_successive_complete_failures=job.successive_complete_failures,
+            last_execution=_execution(record.last),
+            last_successful_execution=_execution(record.last_successful),
+            last_successful_execution_with_exports=_execution(record.last_successful_with_exports),
+            progress=_progress(record),
+            steady_state_first_achieved_time=job.steady_state_first or NEVER,
+            steady_state_last_achieved_time=job.steady_state_last or NEVER,
+            synchronized_entry_count_by_type=[
+                StringKeyLongValuePair(key=part.entry_type, value=record.parts[name].entry_count)
+                for name, part in CATALOGUE.items()
+                if name in record.parts and record.parts[name].last_run is not None
+            ],
+        ),
+    )
+
+
+def _execution(run: Run | None) -> SynchronizationTaskExecution | None:
+    if run is None:
+        return None
+    return SynchronizationTaskExecution(
+        activity_identifier=run.activity_identifier,
+        state=TaskExecutionResult(run.status),
+        error=run.error,
+        time_began=run.start_time or NEVER,
+        time_ended=run.end_time or NEVER,
+        **RunCounts.of(run.counts).model_dump(),
+    )
+
+
+def _progress(record: SynchronizationRecord) -> list[SynchronizationProgress]:
+    """One entry per part of the running run; where Graph does not tell the total, it is what has come so far."""
+    if record.running is None:
+        return []
+    return [
+        SynchronizationProgress(
+            completed_units=part.completed,
+            total_units=max(part.completed, part.total or 0),
+            units=part.part,
+            progress_observation_date_time=record.observed,
+        )
+        for part in record.running.parts
+    ]

@@ -1,0 +1,31 @@
+"""A run as the organizations' routes return it."""
+
+from __future__ import annotations
+
+from shared.models.runs import Run, RunCounts, RunEntity
+
+
+def run_entity(run: Run) -> RunEntity:
+    """The run with its progress per part."""
+    return RunEntity(
+        activity_identifier=run.activity_identifier,
+        organization=run.organization,
+        type=run.type,
+        status=run.status,
+        queued_time=run.queued_time,
+        start_time=run.start_time,
+        end_time=run.end_time,
+        error=run.error,
+        counts=RunCounts.of(run.counts),
+        parts=[
+            {
+                "part": part.part,
+                "type": part.type,
+                "status": part.status,
+                "completed": part.completed,
+                "total": part.total,
+                "error": part.error,
+            }
+            for part in run.parts
+        ],
+    )

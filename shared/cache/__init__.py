@@ -1,0 +1,1 @@
+"""The organization cache database; nothing outside this room knows its tables."""

@@ -1,0 +1,113 @@
+"""Decides what an object's record does to its row. Pure: no database.
+
+Records are states, not events, so applying one twice, or an old one before a new one, ends in the same row
+(graph.md §4.4: replays and disorder).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+from hashlib import blake2b
+from typing import Any
+
+import orjson
+
+from shared.models.parts import Part, Properties
+from shared.models.records import ObjectRecord, Removal
+
+
+class Effect(Enum):
+    """What became of a record.
+
+    WRITE: The row is new or different.
+    KEEP: The row is as the record says.
+    IGNORE: The record is about nothing that the part keeps.
+    """
+
+    WRITE = "write"
+    KEEP = "keep"
+    IGNORE = "ignore"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredObject:
+    """What the cache holds of an object; ``payload`` only where the decision needs it."""
+
+    payload_hash: bytes
+    generation: int
+    soft_deleted_at: datetime | None
+    deleted_at: datetime | None
+    payload: Properties | None = None
+
+    @property
+    def live(self) -> bool:
+        """Whether it counts as an entry: neither soft-deleted nor a tombstone."""
+        return self.soft_deleted_at is None and self.deleted_at is None
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What to do with an object's row, and the row as it then is."""
+
+    effect: Effect
+    payload: Properties
+    payload_json: bytes
+    payload_hash: bytes
+    soft_deleted_at: datetime | None
+    deleted_at: datetime | None
+
+    @property
+    def live(self) -> bool:
+        """Whether the object then counts as an entry."""
+        return self.soft_deleted_at is None and self.deleted_at is None
+
+
+_IGNORE = Decision(Effect.IGNORE, {}, b"", b"", None, None)
+
+
+def needs_payload(record: ObjectRecord, *, replaces: bool) -> bool:
+    """Whether ``decide`` has to see the stored payload: not where the record replaces it."""
+    return not (replaces and record.properties) and record.removal is not Removal.HARD_DELETED
+
+
+def decide(part: Part, record: ObjectRecord, stored: StoredObject | None, *, replaces: bool, now: datetime) -> Decision:
+    """What the record does.
+
+    Graph promises no more than the changed properties in an incremental record and may bring a large group's links in
+    records with nothing but the id, so properties are laid over those that are known; a full run's first record of an
+    object replaces them (``replaces``).
+    """
+    if record.removal is Removal.HARD_DELETED:
+        return _tombstone(stored, now) if stored is not None and stored.deleted_at is None else _IGNORE
+    gone = stored is not None and stored.deleted_at is not None
+    if gone and not (record.properties and record.removal is None):
+        return _IGNORE
+    known = {} if stored is None or gone or (replaces and record.properties) else stored.payload or {}
+    payload = dict.fromkeys(part.properties) | {"id": record.object_id} | dict(known) | record.properties
+    live = stored is not None and stored.deleted_at is None
+    if not part.in_scope(payload):
+        return _tombstone(stored, now) if stored is not None and live else _IGNORE
+    payload_json = orjson.dumps(payload, option=orjson.OPT_SORT_KEYS)
+    payload_hash = blake2b(payload_json, digest_size=16).digest()
+    soft_deleted_at = None
+    if record.removal is Removal.SOFT_DELETED:
+        soft_deleted_at = (stored.soft_deleted_at if stored is not None else None) or now
+    same = (
+        stored is not None
+        and live
+        and stored.payload_hash == payload_hash
+        and stored.soft_deleted_at == soft_deleted_at
+    )
+    effect = Effect.KEEP if same else Effect.WRITE
+    return Decision(effect, payload, payload_json, payload_hash, soft_deleted_at, None)
+
+
+def _tombstone(stored: StoredObject | None, now: datetime) -> Decision:
+    return Decision(Effect.WRITE, {}, b"{}", b"", stored.soft_deleted_at if stored else None, now)
+
+
+def text_column(value: Any) -> str | None:
+    """A property as a text column; PostgreSQL's text takes no NUL, and a wrongly typed value is left to the payload."""
+    return value.replace("\x00", "") if isinstance(value, str) else None

@@ -1,0 +1,15 @@
+"""Alembic's environment: runs the migrations over the same engine as the product."""
+
+from __future__ import annotations
+
+from alembic import context
+
+from shared.cache.database import Database
+from shared.cache.tables import metadata
+
+database = Database(context.config.attributes["database_url"])
+with database.write() as connection:
+    context.configure(connection=connection, target_metadata=metadata, compare_type=True)
+    with context.begin_transaction():
+        context.run_migrations()
+database.close()

@@ -1,0 +1,150 @@
+"""Writes a page's objects: reads what is there, decides, and writes only what changed."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from sqlalchemy import Connection, select
+
+from shared.cache import bulk
+from shared.cache.changes import Decision, Effect, StoredObject, decide, needs_payload, text_column
+from shared.cache.tables import objects, seen_objects
+from shared.models.parts import Part
+from shared.models.records import ObjectRecord, Removal
+from shared.models.runs import RunType
+from shared.models.slices import Slice
+
+
+@dataclass(slots=True)
+class ObjectsWritten:
+    """What a page did to the objects.
+
+    Attributes:
+        imported: Objects that the run had not received before.
+        entitled: Of these, the ones in the part's scope.
+        written: Rows inserted, updated or turned into tombstones.
+        added_entries: Change of the number of live entries.
+        hard_deleted: Ids of objects that are gone for good.
+    """
+
+    imported: int = 0
+    entitled: int = 0
+    written: int = 0
+    added_entries: int = 0
+    hard_deleted: list[str] = field(default_factory=list[str])
+
+
+def write_objects(
+    connection: Connection, work: Slice, records: Sequence[ObjectRecord], change_number: int, now: datetime
+) -> ObjectsWritten:
+    """Brings the rows in step with the records, which hold each object once."""
+    key, part, generation = work.organization.key, work.part, work.generation
+    seen = _seen(connection, work, [record.object_id for record in records])
+    stored = _stored(connection, work, records, seen) if part.keeps_objects else {}
+    written = ObjectsWritten()
+    rows: list[bulk.Row] = []
+    noted: list[bulk.Row] = []
+    for record in records:
+        old = stored.get(record.object_id)
+        first = record.object_id not in seen and (old is None or old.generation < generation)
+        written.imported += first
+        if record.removal is Removal.HARD_DELETED:
+            written.hard_deleted.append(record.object_id)
+        if part.keeps_objects:
+            decision = decide(part, record, old, replaces=_replaces(work, first), now=now)
+            written.entitled += first and decision.effect is not Effect.IGNORE
+            if decision.effect is Effect.WRITE:
+                rows.append(_row(key, part, record.object_id, decision, change_number, generation, now))
+                written.added_entries += decision.live - (old is not None and old.live)
+                continue
+        else:
+            written.entitled += first
+        if first:
+            noted.append((key, part.name.value, generation, record.object_id))
+    bulk.upsert(connection, objects, rows)
+    bulk.upsert(connection, seen_objects, noted)
+    written.written = len(rows)
+    return written
+
+
+def _replaces(work: Slice, first: bool) -> bool:
+    return first and work.type is RunType.FULL
+
+
+def _seen(connection: Connection, work: Slice, ids: Sequence[str]) -> Collection[str]:
+    found: set[str] = set()
+    for some in bulk.chunks(ids):
+        found.update(
+            connection.execute(
+                select(seen_objects.c.object_id).where(
+                    seen_objects.c.organization_id == work.organization.key,
+                    seen_objects.c.part == work.part.name,
+                    seen_objects.c.generation == work.generation,
+                    seen_objects.c.object_id.in_(some),
+                )
+            ).scalars()
+        )
+    return found
+
+
+def _stored(
+    connection: Connection, work: Slice, records: Sequence[ObjectRecord], seen: Collection[str]
+) -> dict[str, StoredObject]:
+    mine = (objects.c.organization_id == work.organization.key, objects.c.part == work.part.name)
+    stored: dict[str, StoredObject] = {}
+    for some in bulk.chunks(records):
+        rows = connection.execute(
+            select(
+                objects.c.object_id,
+                objects.c.payload_hash,
+                objects.c.generation,
+                objects.c.soft_deleted_at,
+                objects.c.deleted_at,
+            ).where(*mine, objects.c.object_id.in_([record.object_id for record in some]))
+        )
+        found = {row.object_id: StoredObject(*row[1:]) for row in rows}
+        merged = [
+            record.object_id
+            for record in some
+            if (old := found.get(record.object_id)) is not None
+            and needs_payload(
+                record,
+                replaces=_replaces(work, record.object_id not in seen and old.generation < work.generation),
+            )
+        ]
+        payloads = connection.execute(
+            select(objects.c.object_id, objects.c.payload).where(*mine, objects.c.object_id.in_(merged))
+        )
+        for row in payloads if merged else ():
+            old = found[row.object_id]
+            found[row.object_id] = StoredObject(
+                old.payload_hash, old.generation, old.soft_deleted_at, old.deleted_at, row.payload
+            )
+        stored |= found
+    return stored
+
+
+def _row(
+    key: int, part: Part, object_id: str, decision: Decision, change_number: int, generation: int, now: datetime
+) -> bulk.Row:
+    payload = decision.payload
+    enabled = payload.get("accountEnabled")
+    return (
+        key,
+        part.name.value,
+        object_id,
+        text_column(payload.get("displayName")),
+        text_column(payload.get("mail")),
+        text_column(payload.get("userPrincipalName")),
+        part.kind(payload) if payload else None,
+        enabled if isinstance(enabled, bool) else None,
+        decision.soft_deleted_at,
+        decision.deleted_at,
+        now,
+        change_number,
+        generation,
+        decision.payload_hash,
+        decision.payload_json,
+    )

@@ -1,0 +1,190 @@
+"""Registered organizations: add, find, list, remove."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+from sqlalchemy import Connection, Row, Select, delete, insert, or_, select, update
+from sqlalchemy.exc import IntegrityError
+
+from shared.cache.tables import jobs, organizations, parts, run_parts, runs
+from shared.models.errors import Conflict, NotFound
+from shared.models.jobs import TEMPLATE_ID
+from shared.models.organizations import (
+    ApplicationReference,
+    AuthenticationType,
+    Credential,
+    CredentialKind,
+    Organization,
+    OrganizationEntity,
+    OrganizationRegistration,
+    Region,
+)
+from shared.models.parts import PartName
+from shared.models.synchronization import ScheduleState, StatusCode
+
+
+def register(
+    connection: Connection, registration: OrganizationRegistration, interval: timedelta, now: datetime
+) -> Organization:
+    """Adds an organization with its job, which is born disabled (graph.md appendix B.3).
+
+    Raises:
+        Conflict: The tenant, or the name, is registered already.
+    """
+    tenant = registration.tenant_id
+    try:
+        key = connection.execute(
+            insert(organizations)
+            .values(
+                tenant_id=str(tenant),
+                name=registration.name,
+                region=registration.region,
+                authentication_type=registration.authentication_type,
+                client_id=str(registration.application.client_id),
+                application_object_id=str(registration.application.object_id),
+                service_principal_id=str(registration.application.service_principal_id),
+                credential_kind=registration.credential.kind,
+                credential_secret=registration.credential.key_vault_secret,
+                parts=" ".join(registration.parts),
+                registered_at=now,
+            )
+            .returning(organizations.c.organization_id)
+        ).scalar_one()
+    except IntegrityError as error:
+        raise Conflict(f"An organization with the tenant id {tenant} or this name is registered already.") from error
+    connection.execute(
+        insert(jobs).values(
+            organization_id=key,
+            job_id=f"{TEMPLATE_ID}.{tenant.hex}.{uuid4().hex}",
+            schedule_state=ScheduleState.DISABLED,
+            interval_seconds=int(interval.total_seconds()),
+            status_code=StatusCode.NOT_CONFIGURED,
+        )
+    )
+    connection.execute(
+        insert(parts),
+        [{"organization_id": key, "part": name, "full_run_required": True} for name in registration.parts],
+    )
+    return find_by_key(connection, key)
+
+
+def find(connection: Connection, identifier: str) -> Organization:
+    """The organization with this tenant id or domain name, in any case.
+
+    Raises:
+        NotFound: There is none.
+    """
+    wanted = identifier.lower()
+    return _one(
+        connection,
+        _registered().where(or_(organizations.c.tenant_id == wanted, organizations.c.name == wanted)),
+        "This organization is not registered.",
+    )
+
+
+def find_by_key(connection: Connection, key: int) -> Organization:
+    """The organization that the cache database knows under this number.
+
+    Raises:
+        NotFound: There is none, or it was removed.
+    """
+    return _one(
+        connection, _registered().where(organizations.c.organization_id == key), "This organization is not registered."
+    )
+
+
+def list_all(connection: Connection) -> Sequence[Organization]:
+    """All registered organizations in the order of their registration."""
+    return [_organization(row) for row in connection.execute(_registered().order_by(organizations.c.organization_id))]
+
+
+def list_by_application(connection: Connection, object_id: str) -> Sequence[Organization]:
+    """The organizations that were registered with this app registration, by its object id."""
+    return _listed(connection, organizations.c.application_object_id == object_id.lower())
+
+
+def list_by_service_principal(connection: Connection, object_id: str) -> Sequence[Organization]:
+    """The organizations that were registered with this service principal, by its object id."""
+    return _listed(connection, organizations.c.service_principal_id == object_id.lower())
+
+
+def remove(connection: Connection, organization: Organization, now: datetime) -> None:
+    """Takes the organization off the register together with its job and runs; ``purge`` takes its cached rows out."""
+    connection.execute(
+        update(organizations).where(organizations.c.organization_id == organization.key).values(removed_at=now)
+    )
+    for table in (run_parts, runs, parts, jobs):
+        connection.execute(delete(table).where(table.c.organization_id == organization.key))
+
+
+def lock(connection: Connection, key: int) -> Organization:
+    """Holds the organization's row until the transaction ends, so that decisions about its runs follow one another.
+
+    Raises:
+        NotFound: The organization was removed.
+    """
+    connection.execute(
+        select(organizations.c.organization_id).where(organizations.c.organization_id == key).with_for_update()
+    )
+    return find_by_key(connection, key)
+
+
+def next_change_number(connection: Connection, key: int) -> int:
+    """The number of this transaction among the organization's changes.
+
+    Holds the organization's row until the transaction ends: transactions that write an organization's cache follow one
+    another, so that numbers become visible in their order and links never miss a deletion made beside them.
+    """
+    return connection.execute(
+        update(organizations)
+        .where(organizations.c.organization_id == key)
+        .values(change_number=organizations.c.change_number + 1)
+        .returning(organizations.c.change_number)
+    ).scalar_one()
+
+
+def _registered() -> Select[Any]:
+    return (
+        select(organizations, jobs.c.job_id)
+        .join(jobs, jobs.c.organization_id == organizations.c.organization_id)
+        .where(organizations.c.removed_at.is_(None))
+    )
+
+
+def _listed(connection: Connection, condition: Any) -> Sequence[Organization]:
+    rows = connection.execute(_registered().where(condition).order_by(organizations.c.organization_id))
+    return [_organization(row) for row in rows]
+
+
+def _one(connection: Connection, query: Select[Any], missing: str) -> Organization:
+    row = connection.execute(query).one_or_none()
+    if row is None:
+        raise NotFound(missing)
+    return _organization(row)
+
+
+def _organization(row: Row[Any]) -> Organization:
+    # The row was validated when it was registered, so that reading state need not pay for it again.
+    entity = OrganizationEntity.model_construct(
+        id=UUID(row.tenant_id),
+        job_id=row.job_id,
+        registered_date_time=row.registered_at,
+        tenant_id=UUID(row.tenant_id),
+        name=row.name,
+        region=Region(row.region),
+        authentication_type=AuthenticationType(row.authentication_type),
+        application=ApplicationReference.model_construct(
+            client_id=UUID(row.client_id),
+            object_id=UUID(row.application_object_id),
+            service_principal_id=UUID(row.service_principal_id),
+        ),
+        credential=Credential.model_construct(
+            kind=CredentialKind(row.credential_kind), key_vault_secret=row.credential_secret
+        ),
+        parts=[PartName(name) for name in row.parts.split()],
+    )
+    return Organization(key=row.organization_id, entity=entity)

@@ -1,0 +1,36 @@
+"""Takes the cached rows of a removed organization out of the database, in transactions of bounded size."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import Connection, delete, select, tuple_
+
+from shared.cache.tables import links, objects, organizations, seen_links, seen_objects
+
+ROWS_PER_TRANSACTION = 10_000
+
+
+def list_removed(connection: Connection) -> Sequence[int]:
+    """The numbers of the organizations that were removed and still have a row."""
+    return (
+        connection.execute(select(organizations.c.organization_id).where(organizations.c.removed_at.is_not(None)))
+        .scalars()
+        .all()
+    )
+
+
+def purge(connection: Connection, key: int) -> bool:
+    """Deletes the next rows of a removed organization; False when nothing is left, the organization's row included."""
+    removed = select(organizations.c.organization_id).where(
+        organizations.c.organization_id == key, organizations.c.removed_at.is_not(None)
+    )
+    if connection.execute(removed.with_for_update()).first() is None:
+        return False
+    for table in (seen_links, seen_objects, links, objects):
+        identity = tuple_(*table.primary_key.columns)
+        some = select(*table.primary_key.columns).where(table.c.organization_id == key).limit(ROWS_PER_TRANSACTION)
+        if connection.execute(delete(table).where(identity.in_(some))).rowcount:
+            return True
+    connection.execute(delete(organizations).where(organizations.c.organization_id == key))
+    return False

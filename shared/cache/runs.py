@@ -1,0 +1,203 @@
+"""Runs and their parts: create, read, finish."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+from uuid import uuid4
+
+from sqlalchemy import Connection, Row, insert, select, update
+
+from shared.cache.tables import parts, run_parts, runs
+from shared.models.organizations import Organization
+from shared.models.parts import CATALOGUE, PartName
+from shared.models.runs import Counts, PartRun, Run, RunStatus, RunType
+from shared.models.synchronization import SynchronizationError
+
+UNFINISHED = (RunStatus.QUEUED, RunStatus.RUNNING)
+
+
+def create(
+    connection: Connection,
+    organization: Organization,
+    run_type: RunType,
+    part_types: Mapping[PartName, RunType],
+    now: datetime,
+) -> str:
+    """Adds a queued run and returns its activityIdentifier."""
+    run_id = str(uuid4())
+    connection.execute(
+        insert(runs).values(
+            organization_id=organization.key, run_id=run_id, type=run_type, status=RunStatus.QUEUED, queued_at=now
+        )
+    )
+    add_parts(connection, organization.key, run_id, part_types)
+    return run_id
+
+
+def add_parts(connection: Connection, key: int, run_id: str, part_types: Mapping[PartName, RunType]) -> None:
+    """Adds parts to a run that has not begun."""
+    if part_types:
+        connection.execute(
+            insert(run_parts),
+            [
+                {
+                    "organization_id": key,
+                    "run_id": run_id,
+                    "part": part,
+                    "type": part_type,
+                    "status": RunStatus.QUEUED,
+                    "stage": "listing",
+                }
+                for part, part_type in part_types.items()
+            ],
+        )
+
+
+def widen(connection: Connection, key: int, run_id: str, run_type: RunType, in_full: Collection[PartName]) -> None:
+    """Makes a queued run do more: it becomes of this type, and reads these of its parts in full."""
+    connection.execute(update(runs).where(runs.c.organization_id == key, runs.c.run_id == run_id).values(type=run_type))
+    connection.execute(
+        update(run_parts)
+        .where(run_parts.c.organization_id == key, run_parts.c.run_id == run_id, run_parts.c.part.in_(in_full))
+        .values(type=RunType.FULL)
+    )
+
+
+def find(connection: Connection, organization: Organization, run_id: str) -> Run | None:
+    """The organization's run with this activityIdentifier, with its parts."""
+    row = connection.execute(
+        select(runs).where(runs.c.organization_id == organization.key, runs.c.run_id == run_id)
+    ).one_or_none()
+    if row is None:
+        return None
+    return _run(row, organization, _parts_of(connection, organization.key, [run_id]).get(run_id, ()))
+
+
+def find_unfinished(connection: Connection, organization: Organization) -> Mapping[RunStatus, Run]:
+    """The organization's queued and its running run, with their parts; at most one of each."""
+    rows = connection.execute(
+        select(runs).where(runs.c.organization_id == organization.key, runs.c.status.in_(UNFINISHED))
+    ).all()
+    part_runs = _parts_of(connection, organization.key, [row.run_id for row in rows])
+    return {RunStatus(row.status): _run(row, organization, part_runs.get(row.run_id, ())) for row in rows}
+
+
+def find_many(connection: Connection, organization: Organization, run_ids: Iterable[str]) -> Mapping[str, Run]:
+    """The runs with these activityIdentifiers, without their parts."""
+    rows = connection.execute(
+        select(runs).where(runs.c.organization_id == organization.key, runs.c.run_id.in_(list(run_ids)))
+    )
+    return {row.run_id: _run(row, organization, ()) for row in rows}
+
+
+def find_last_part_runs(connection: Connection, key: int) -> Mapping[PartName, PartRun]:
+    """Each part's share of its last finished run."""
+    rows = connection.execute(
+        select(run_parts)
+        .join(
+            parts,
+            (parts.c.organization_id == run_parts.c.organization_id)
+            & (parts.c.part == run_parts.c.part)
+            & (parts.c.last_run == run_parts.c.run_id),
+        )
+        .where(parts.c.organization_id == key)
+    )
+    return {PartName(row.part): part_run(row) for row in rows}
+
+
+def start(connection: Connection, key: int, run_id: str, now: datetime) -> bool:
+    """Turns a queued run into a running one; False while another run of the organization is running."""
+    others = select(runs.c.run_id).where(runs.c.organization_id == key, runs.c.status == RunStatus.RUNNING)
+    if connection.execute(others).first() is not None:
+        return False
+    result = connection.execute(
+        update(runs)
+        .where(runs.c.organization_id == key, runs.c.run_id == run_id, runs.c.status == RunStatus.QUEUED)
+        .values(status=RunStatus.RUNNING, started_at=now)
+    )
+    return result.rowcount == 1
+
+
+def finish(
+    connection: Connection,
+    key: int,
+    run_id: str,
+    status: RunStatus,
+    counts: Counts,
+    error: SynchronizationError | None,
+    now: datetime,
+) -> None:
+    """Ends a run."""
+    connection.execute(
+        update(runs)
+        .where(runs.c.organization_id == key, runs.c.run_id == run_id)
+        .values(status=status, ended_at=now, **counts.as_dict(), **error_columns(error))
+    )
+
+
+def error_columns(error: SynchronizationError | None) -> dict[str, Any]:
+    """The columns that keep an error."""
+    return {
+        "error_code": error.code if error else None,
+        "error_message": error.message if error else None,
+        "error_tenant_actionable": error.tenant_actionable if error else None,
+    }
+
+
+def part_run(row: Row[Any]) -> PartRun:
+    """A row of ``run_parts`` as people see it."""
+    counts = _counts(row)
+    return PartRun(
+        part=PartName(row.part),
+        type=RunType(row.type),
+        status=RunStatus(row.status),
+        completed=counts.imported,
+        total=row.total,
+        counts=counts,
+        start_time=row.started_at,
+        end_time=row.ended_at,
+        error=_error(row),
+    )
+
+
+def _parts_of(connection: Connection, key: int, run_ids: Sequence[str]) -> Mapping[str, tuple[PartRun, ...]]:
+    order = list(CATALOGUE)
+    rows = connection.execute(
+        select(run_parts).where(run_parts.c.organization_id == key, run_parts.c.run_id.in_(run_ids))
+    ).all()
+    found: dict[str, list[PartRun]] = {}
+    for row in rows:
+        found.setdefault(row.run_id, []).append(part_run(row))
+    return {
+        run_id: tuple(sorted(part_runs, key=lambda part: order.index(part.part))) for run_id, part_runs in found.items()
+    }
+
+
+def _run(row: Row[Any], organization: Organization, part_runs: tuple[PartRun, ...]) -> Run:
+    counts = _counts(row) if RunStatus(row.status).finished else sum((part.counts for part in part_runs), Counts())
+    return Run(
+        activity_identifier=row.run_id,
+        organization=organization.name,
+        type=RunType(row.type),
+        status=RunStatus(row.status),
+        queued_time=row.queued_at,
+        start_time=row.started_at,
+        end_time=row.ended_at,
+        error=_error(row),
+        counts=counts,
+        parts=part_runs,
+    )
+
+
+def _counts(row: Row[Any]) -> Counts:
+    return Counts(**{name: row._mapping[name] for name in Counts().as_dict()})
+
+
+def _error(row: Row[Any]) -> SynchronizationError | None:
+    if row.error_code is None:
+        return None
+    return SynchronizationError(
+        code=row.error_code, message=row.error_message, tenant_actionable=bool(row.error_tenant_actionable)
+    )

@@ -1,0 +1,279 @@
+"""Leases on the parts of a run: take, get on, give back, end. Everything a slice writes is fenced here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Row, and_, or_, select, update
+
+from shared.cache import organizations, runs
+from shared.cache.tables import parts, run_parts
+from shared.cache.tables import runs as runs_table
+from shared.models.errors import NotFound
+from shared.models.parts import CATALOGUE, Part, PartName
+from shared.models.runs import Counts, RunStatus, RunType
+from shared.models.slices import Slice, SliceMessage, Stage, StaleSlice
+from shared.models.synchronization import SynchronizationError
+
+
+def enqueue(
+    connection: Connection, key: int, run_id: str, now: datetime, requeue_after: timedelta
+) -> list[SliceMessage]:
+    """The messages that set a run's waiting parts going; the planner sends them again if nothing comes of them."""
+    rows = connection.execute(
+        update(run_parts)
+        .where(
+            run_parts.c.organization_id == key,
+            run_parts.c.run_id == run_id,
+            run_parts.c.status == RunStatus.QUEUED,
+        )
+        .values(wake_at=now + requeue_after)
+        .returning(*run_parts.c)
+    ).all()
+    return [_message(row) for row in sorted(rows, key=lambda row: list(CATALOGUE).index(PartName(row.part)))]
+
+
+def wake(connection: Connection, now: datetime, requeue_after: timedelta) -> list[SliceMessage]:
+    """The messages for parts whose time to be woken has come: expired leases, waits that are over, lost messages."""
+    rows = connection.execute(
+        update(run_parts).where(run_parts.c.wake_at <= now).values(wake_at=now + requeue_after).returning(*run_parts.c)
+    ).all()
+    return [_message(row) for row in rows]
+
+
+def take(connection: Connection, message: SliceMessage, now: datetime, lease: timedelta) -> Slice | None:
+    """Leases the part to the caller; None when the message is a duplicate, comes too early, or too late."""
+    key = message.organization_key
+    try:
+        organization = organizations.lock(connection, key)
+    except NotFound:
+        return None
+    row = connection.execute(
+        select(run_parts).where(
+            run_parts.c.organization_id == key,
+            run_parts.c.run_id == message.activity_identifier,
+            run_parts.c.part == message.part,
+            run_parts.c.status.in_(runs.UNFINISHED),
+            or_(
+                and_(run_parts.c.lease_until.is_(None), run_parts.c.fence == message.fence),
+                run_parts.c.lease_until <= now,
+            ),
+        )
+    ).one_or_none()
+    if row is None or not _running(connection, key, message.activity_identifier, now):
+        return None
+    begun = _beginning(connection, row, now) if row.status == RunStatus.QUEUED else {}
+    taken = connection.execute(
+        update(run_parts)
+        .where(_same_part(key, row.run_id, row.part))
+        .values(
+            fence=row.fence + 1,
+            attempts=row.attempts + 1,
+            lease_until=now + lease,
+            wake_at=now + lease,
+            **begun,
+        )
+        .returning(*run_parts.c)
+    ).one()
+    return Slice(
+        organization=organization,
+        run_id=taken.run_id,
+        part=CATALOGUE[PartName(taken.part)],
+        type=RunType(taken.type),
+        stage=Stage(taken.stage),
+        cursor=taken.cursor,
+        delta_link=taken.delta_link,
+        generation=taken.generation,
+        attempts=taken.attempts,
+        fence=taken.fence,
+        total=taken.total,
+        started_at=taken.started_at,
+    )
+
+
+def advance(
+    connection: Connection,
+    work: Slice,
+    counts: Counts,
+    now: datetime,
+    lease: timedelta,
+) -> None:
+    """Keeps how far the slice has come and renews its lease; part of the transaction that wrote the rows.
+
+    Raises:
+        StaleSlice: The lease is lost; the transaction must not be committed.
+    """
+    added = {name: run_parts.c[name] + value for name, value in counts.as_dict().items() if value}
+    _update_leased(
+        connection,
+        work,
+        type=work.type,
+        stage=work.stage,
+        cursor=work.cursor,
+        delta_link=work.delta_link,
+        generation=work.generation,
+        total=work.total,
+        attempts=0,
+        lease_until=now + lease,
+        wake_at=now + lease,
+        **added,
+    )
+
+
+def restart_full(connection: Connection, work: Slice) -> Slice:
+    """Begins the part again as a full listing of a new generation; what it read so far stays in the counts.
+
+    Raises:
+        StaleSlice: The lease is lost.
+    """
+    generation = _next_generation(connection, work.organization.key, work.part.name)
+    connection.execute(_update_part(work.organization.key, work.part.name).values(full_run_required=True))
+    _update_leased(
+        connection, work, type=RunType.FULL, stage=Stage.LISTING, cursor=None, delta_link=None, generation=generation
+    )
+    return replace(work, type=RunType.FULL, stage=Stage.LISTING, cursor=None, delta_link=None, generation=generation)
+
+
+def give_back(connection: Connection, work: Slice, wake_at: datetime, *, blameless: bool) -> SliceMessage:
+    """Ends the slice with work left and returns the message that goes on with it, to be sent now or at ``wake_at``.
+
+    Args:
+        blameless: Whether the slice ended for no fault that repeats, so that its attempts start anew.
+    """
+    values: dict[str, Any] = {"lease_until": None, "wake_at": wake_at}
+    if blameless:
+        values["attempts"] = 0
+    _update_leased(connection, work, **values)
+    return SliceMessage(
+        organization_key=work.organization.key,
+        activity_identifier=work.run_id,
+        part=work.part.name,
+        fence=work.fence,
+    )
+
+
+def count_attempts(connection: Connection, work: Slice) -> int:
+    """Slices in a row since the part last got on, this one included unless it did."""
+    return connection.execute(
+        select(run_parts.c.attempts).where(_same_part(work.organization.key, work.run_id, work.part.name))
+    ).scalar_one()
+
+
+def abandon(connection: Connection, work: Slice, now: datetime) -> None:
+    """Lets the lease lapse at once, so that the message's next delivery finds the part free."""
+    _update_leased(connection, work, lease_until=now)
+
+
+def dead_letter(connection: Connection, message: SliceMessage, now: datetime, lease: timedelta) -> Slice | None:
+    """Leases a part whose message was given up by the queue; None when the part is over or somebody works on it."""
+    row = connection.execute(
+        select(run_parts.c.fence).where(
+            _same_part(message.organization_key, message.activity_identifier, message.part),
+            or_(run_parts.c.lease_until.is_(None), run_parts.c.lease_until <= now),
+        )
+    ).one_or_none()
+    return None if row is None else take(connection, message.model_copy(update={"fence": row.fence}), now, lease)
+
+
+def finish_part(
+    connection: Connection, work: Slice, status: RunStatus, error: SynchronizationError | None, now: datetime
+) -> None:
+    """Ends the part's run; when it succeeded, its cursor becomes the part's.
+
+    Raises:
+        StaleSlice: The lease is lost.
+    """
+    key, name = work.organization.key, work.part.name
+    _update_leased(
+        connection, work, status=status, ended_at=now, lease_until=None, wake_at=None, **runs.error_columns(error)
+    )
+    values: dict[str, Any] = {"last_run": work.run_id}
+    if status in (RunStatus.SUCCEEDED, RunStatus.ENTRY_LEVEL_ERRORS):
+        values |= {
+            "delta_link": work.delta_link,
+            "selection": _selection(work.part),
+            "full_run_required": False,
+            "last_successful_at": work.started_at,
+        }
+    connection.execute(_update_part(key, name).values(**values))
+
+
+def add_entries(connection: Connection, key: int, added: Iterable[tuple[PartName, int]]) -> None:
+    """Keeps the numbers of live entries in step."""
+    for name, number in added:
+        if number:
+            connection.execute(_update_part(key, name).values(entry_count=parts.c.entry_count + number))
+
+
+def _message(row: Row[Any]) -> SliceMessage:
+    return SliceMessage(
+        organization_key=row.organization_id,
+        activity_identifier=row.run_id,
+        part=PartName(row.part),
+        fence=row.fence,
+    )
+
+
+def _running(connection: Connection, key: int, run_id: str, now: datetime) -> bool:
+    status = connection.execute(
+        select(runs_table.c.status).where(runs_table.c.organization_id == key, runs_table.c.run_id == run_id)
+    ).scalar_one()
+    return status == RunStatus.RUNNING or runs.start(connection, key, run_id, now)
+
+
+def _beginning(connection: Connection, row: Row[Any], now: datetime) -> dict[str, Any]:
+    """The columns with which a part's run begins: a part without a usable cursor is read in full."""
+    part = connection.execute(
+        select(parts).where(parts.c.organization_id == row.organization_id, parts.c.part == row.part)
+    ).one()
+    selection = _selection(CATALOGUE[PartName(row.part)])
+    full = row.type == RunType.FULL or part.full_run_required or part.selection != selection
+    return {
+        "status": RunStatus.RUNNING,
+        "started_at": now,
+        "type": RunType.FULL if full else RunType.INCREMENTAL,
+        "cursor": None if full else part.delta_link,
+        "generation": _next_generation(connection, row.organization_id, row.part),
+    }
+
+
+def parts_without_cursor(connection: Connection, key: int) -> Sequence[PartName]:
+    """The organization's parts that can only be read in full."""
+    rows = connection.execute(select(parts.c.part).where(parts.c.organization_id == key, parts.c.full_run_required))
+    return [PartName(name) for name in rows.scalars()]
+
+
+def _selection(part: Part) -> str:
+    """What the part's cursor was made for; another selection needs a cursor of its own (graph.md §4.2.5)."""
+    return ",".join(part.select)
+
+
+def _next_generation(connection: Connection, key: int, name: str) -> int:
+    return connection.execute(
+        _update_part(key, name).values(generation=parts.c.generation + 1).returning(parts.c.generation)
+    ).scalar_one()
+
+
+def _update_part(key: int, name: str) -> Any:
+    return update(parts).where(parts.c.organization_id == key, parts.c.part == name)
+
+
+def _same_part(key: int, run_id: str, name: str) -> ColumnElement[bool]:
+    return and_(run_parts.c.organization_id == key, run_parts.c.run_id == run_id, run_parts.c.part == name)
+
+
+def _update_leased(connection: Connection, work: Slice, **values: Any) -> None:
+    result = connection.execute(
+        update(run_parts)
+        .where(
+            _same_part(work.organization.key, work.run_id, work.part.name),
+            run_parts.c.fence == work.fence,
+            run_parts.c.status == RunStatus.RUNNING,
+        )
+        .values(**values)
+    )
+    if result.rowcount != 1:
+        raise StaleSlice

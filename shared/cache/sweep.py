@@ -1,0 +1,156 @@
+"""After a complete full listing: tombstones for what it did not name, in transactions of bounded size.
+
+Nothing here runs before the listing ended with a deltaLink; the CHECK constraint on ``run_parts.stage`` says so too.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from datetime import datetime
+
+import orjson
+from sqlalchemy import ColumnElement, Connection, Table, and_, delete, exists, or_, select, tuple_, update
+
+from shared.cache.links import LINK_ONLY_PARTS
+from shared.cache.tables import links, objects, seen_links, seen_objects
+from shared.models.parts import PartName
+from shared.models.slices import Slice
+
+ROWS_PER_TRANSACTION = 1_000
+
+
+def sweep_objects(
+    connection: Connection, work: Slice, *, soft_deleted_too: bool, change_number: int, now: datetime
+) -> tuple[list[str], int, str | None]:
+    """Makes tombstones of the next objects that the listing did not name.
+
+    Args:
+        soft_deleted_too: Whether the listing of soft-deleted objects was complete as well.
+
+    Returns:
+        The ids that are now gone, how many of them were live entries, and where to go on; None at the end.
+    """
+    noted = exists().where(
+        seen_objects.c.organization_id == objects.c.organization_id,
+        seen_objects.c.part == objects.c.part,
+        seen_objects.c.generation == work.generation,
+        seen_objects.c.object_id == objects.c.object_id,
+    )
+    conditions: list[ColumnElement[bool]] = [
+        objects.c.organization_id == work.organization.key,
+        objects.c.part == work.part.name,
+        objects.c.object_id > (work.cursor or ""),
+        objects.c.generation < work.generation,
+        objects.c.deleted_at.is_(None),
+        ~noted,
+    ]
+    if not soft_deleted_too:
+        conditions.append(objects.c.soft_deleted_at.is_(None))
+    unseen = connection.execute(
+        select(objects.c.object_id, objects.c.soft_deleted_at)
+        .where(*conditions)
+        .order_by(objects.c.object_id)
+        .limit(ROWS_PER_TRANSACTION)
+    ).all()
+    ids = [row.object_id for row in unseen]
+    if ids:
+        connection.execute(
+            update(objects)
+            .where(*conditions[:2], objects.c.object_id.in_(ids))
+            .values(
+                deleted_at=now,
+                changed_at=now,
+                change_number=change_number,
+                generation=work.generation,
+                payload_hash=b"",
+                payload=b"{}",
+                display_name=None,
+                mail=None,
+                user_principal_name=None,
+                kind=None,
+                enabled=None,
+            )
+        )
+    live = sum(row.soft_deleted_at is None for row in unseen)
+    return ids, live, _next(ids)
+
+
+def sweep_links(
+    connection: Connection, work: Slice, change_number: int, now: datetime
+) -> tuple[int, Counter[PartName], str | None]:
+    """Makes tombstones of the next links that the listing did not name.
+
+    A soft-deleted group is not listed, yet keeps its links until it is restored or gone for good.
+
+    Returns:
+        How many links are now gone, the change of the numbers of live entries, and where to go on; None at the end.
+    """
+    mine = and_(links.c.organization_id == work.organization.key, links.c.relation.in_(work.part.relations))
+    identity = tuple_(links.c.relation, links.c.source_id, links.c.target_id)
+    noted = exists().where(
+        seen_links.c.organization_id == links.c.organization_id,
+        seen_links.c.relation == links.c.relation,
+        seen_links.c.generation == work.generation,
+        seen_links.c.source_id == links.c.source_id,
+        seen_links.c.target_id == links.c.target_id,
+    )
+    source_soft_deleted = exists().where(
+        objects.c.organization_id == links.c.organization_id,
+        objects.c.part == PartName.GROUPS,
+        objects.c.object_id == links.c.source_id,
+        objects.c.soft_deleted_at.is_not(None),
+        objects.c.deleted_at.is_(None),
+    )
+    after = identity > tuple_(*orjson.loads(work.cursor)) if work.cursor else None
+    query = select(links.c.relation, links.c.source_id, links.c.target_id).where(
+        mine,
+        links.c.generation < work.generation,
+        links.c.deleted_at.is_(None),
+        ~noted,
+        ~source_soft_deleted,
+    )
+    if after is not None:
+        query = query.where(after)
+    unseen = [
+        tuple(row)
+        for row in connection.execute(
+            query.order_by(links.c.relation, links.c.source_id, links.c.target_id).limit(ROWS_PER_TRANSACTION)
+        )
+    ]
+    entries: Counter[PartName] = Counter()
+    if unseen:
+        connection.execute(
+            update(links)
+            .where(links.c.organization_id == work.organization.key, identity.in_(unseen))
+            .values(deleted_at=now, change_number=change_number, generation=work.generation)
+        )
+        for relation, _, _ in unseen:
+            if relation in LINK_ONLY_PARTS:
+                entries[LINK_ONLY_PARTS[relation]] -= 1
+    return len(unseen), entries, _next([orjson.dumps(key).decode() for key in unseen])
+
+
+def forget_seen(connection: Connection, work: Slice) -> bool:
+    """Throws away the next notes on what was seen, those of abandoned runs too; False when none is left."""
+    key, part = work.organization.key, work.part
+    removed = _delete_some(
+        connection, seen_objects, and_(seen_objects.c.organization_id == key, seen_objects.c.part == part.name)
+    )
+    if part.relations:
+        removed += _delete_some(
+            connection,
+            seen_links,
+            and_(seen_links.c.organization_id == key, or_(*(seen_links.c.relation == name for name in part.relations))),
+        )
+    return removed > 0
+
+
+def _delete_some(connection: Connection, table: Table, condition: ColumnElement[bool]) -> int:
+    identity = tuple_(*table.primary_key.columns)
+    some = select(*table.primary_key.columns).where(condition).limit(ROWS_PER_TRANSACTION * 10)
+    return connection.execute(delete(table).where(identity.in_(some))).rowcount
+
+
+def _next(keys: Sequence[str]) -> str | None:
+    return keys[-1] if len(keys) == ROWS_PER_TRANSACTION else None

@@ -1,0 +1,267 @@
+"""The tables of the organization cache database.
+
+``organization_id`` comes first in every key, so that organizations never mix and the database can be sharded by it.
+Rows of objects and links are never taken out while their organization is registered: what is gone stays as a
+tombstone, and every change of a row gives it the ``change_number`` of the transaction that made it, which grows per
+organization. The CHECK constraints and partial unique indexes refuse states that must not exist.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    text,
+)
+
+from shared.cache.types import JsonDocument, UtcDateTime, Word
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+
+def _organization_id() -> Column[int]:
+    return Column(
+        "organization_id", Integer, ForeignKey("organizations.organization_id"), primary_key=True, autoincrement=False
+    )
+
+
+def _bulk_organization_id() -> Column[int]:
+    """Without a foreign key: PostgreSQL would look it up once for every row that is loaded."""
+    return Column("organization_id", Integer, primary_key=True, autoincrement=False)
+
+
+organizations = Table(
+    "organizations",
+    metadata,
+    Column("organization_id", Integer, primary_key=True, autoincrement=True),
+    Column("tenant_id", Word, nullable=False),
+    Column("name", Word, nullable=False),
+    Column("region", Word, nullable=False),
+    Column("authentication_type", Word, nullable=False),
+    Column("client_id", Word, nullable=False),
+    Column("application_object_id", Word, nullable=False, index=True),
+    Column("service_principal_id", Word, nullable=False, index=True),
+    Column("credential_kind", Word, nullable=False),
+    Column("credential_secret", Word),
+    Column("parts", Word, nullable=False),
+    Column("registered_at", UtcDateTime, nullable=False),
+    Column("removed_at", UtcDateTime),
+    Column("change_number", BigInteger, nullable=False, server_default="0"),
+)
+Index(
+    "uq_organizations_tenant_id",
+    organizations.c.tenant_id,
+    unique=True,
+    sqlite_where=organizations.c.removed_at.is_(None),
+    postgresql_where=organizations.c.removed_at.is_(None),
+)
+Index(
+    "uq_organizations_name",
+    organizations.c.name,
+    unique=True,
+    sqlite_where=organizations.c.removed_at.is_(None),
+    postgresql_where=organizations.c.removed_at.is_(None),
+)
+Index(
+    "ix_organizations_removed_at",
+    organizations.c.removed_at,
+    sqlite_where=organizations.c.removed_at.is_not(None),
+    postgresql_where=organizations.c.removed_at.is_not(None),
+)
+
+jobs = Table(
+    "jobs",
+    metadata,
+    _organization_id(),
+    Column("job_id", Word, nullable=False, unique=True),
+    Column("schedule_state", Word, nullable=False),
+    Column("interval_seconds", Integer, nullable=False),
+    Column("status_code", Word, nullable=False),
+    Column("next_run_at", UtcDateTime, index=True),
+    Column("successive_complete_failures", Integer, nullable=False, server_default="0"),
+    Column("last_run", Word),
+    Column("last_successful_run", Word),
+    Column("last_successful_run_with_exports", Word),
+    Column("steady_state_first_at", UtcDateTime),
+    Column("steady_state_last_at", UtcDateTime),
+    CheckConstraint("schedule_state IN ('Active', 'Disabled', 'Paused')", name="schedule_state"),
+    CheckConstraint("status_code IN ('NotConfigured', 'NotRun', 'Active', 'Paused', 'Quarantine')", name="status_code"),
+    CheckConstraint("next_run_at IS NULL OR schedule_state = 'Active'", name="only_active_jobs_are_due"),
+    CheckConstraint("(steady_state_first_at IS NULL) = (steady_state_last_at IS NULL)", name="steady_state"),
+)
+
+parts = Table(
+    "parts",
+    metadata,
+    _organization_id(),
+    Column("part", Word, primary_key=True),
+    Column("delta_link", Text),
+    Column("selection", Text),
+    Column("generation", BigInteger, nullable=False, server_default="0"),
+    Column("full_run_required", Boolean, nullable=False),
+    Column("entry_count", BigInteger, nullable=False, server_default="0"),
+    Column("last_run", Word),
+    Column("last_successful_at", UtcDateTime),
+    CheckConstraint("full_run_required OR delta_link IS NOT NULL", name="incremental_needs_a_cursor"),
+    CheckConstraint("entry_count >= 0", name="entry_count"),
+)
+
+_FINISHED = "('Succeeded', 'EntryLevelErrors', 'Failed', 'Cancelled')"
+
+
+def _execution_columns() -> tuple[Column[object], ...]:
+    return (
+        Column("type", Word, nullable=False),
+        Column("status", Word, nullable=False),
+        Column("started_at", UtcDateTime),
+        Column("ended_at", UtcDateTime),
+        Column("error_code", Word),
+        Column("error_message", Text),
+        Column("error_tenant_actionable", Boolean),
+        *(
+            Column(name, BigInteger, nullable=False, server_default="0")
+            for name in (
+                "imported", "imported_deltas", "imported_reference_deltas", "entitled", "entitled_for_provisioning",
+                "exports", "exported", "escrowed", "escrowed_raw",
+            )
+        ),
+    )  # fmt: skip
+
+
+def _execution_checks() -> tuple[CheckConstraint, ...]:
+    return (
+        CheckConstraint("type IN ('Full', 'Incremental')", name="type"),
+        CheckConstraint(f"status IN ('Queued', 'Running') OR status IN {_FINISHED}", name="status"),
+        CheckConstraint(f"(status IN {_FINISHED}) = (ended_at IS NOT NULL)", name="ended_when_finished"),
+        CheckConstraint("status <> 'Running' OR started_at IS NOT NULL", name="started_when_running"),
+        CheckConstraint("status <> 'Failed' OR error_code IS NOT NULL", name="failed_with_an_error"),
+        CheckConstraint("exported <= exports", name="exported"),
+        CheckConstraint("escrowed <= escrowed_raw", name="escrowed"),
+        CheckConstraint("imported_reference_deltas <= imported_deltas", name="reference_deltas"),
+        CheckConstraint("entitled_for_provisioning <= entitled AND entitled <= imported", name="entitled"),
+    )
+
+
+runs = Table(
+    "runs",
+    metadata,
+    _organization_id(),
+    Column("run_id", Word, primary_key=True),
+    Column("queued_at", UtcDateTime, nullable=False),
+    *_execution_columns(),
+    *_execution_checks(),
+)
+for _status in ("Queued", "Running"):
+    Index(
+        f"uq_runs_one_{_status.lower()}",
+        runs.c.organization_id,
+        unique=True,
+        sqlite_where=runs.c.status == text(f"'{_status}'"),
+        postgresql_where=runs.c.status == text(f"'{_status}'"),
+    )
+Index("ix_runs_organization_id_queued_at", runs.c.organization_id, runs.c.queued_at)
+
+run_parts = Table(
+    "run_parts",
+    metadata,
+    Column("organization_id", Integer, primary_key=True, autoincrement=False),
+    Column("run_id", Word, primary_key=True),
+    Column("part", Word, primary_key=True),
+    *_execution_columns(),
+    Column("stage", Word, nullable=False),
+    Column("cursor", Text),
+    Column("delta_link", Text),
+    Column("generation", BigInteger),
+    Column("total", BigInteger),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("fence", BigInteger, nullable=False, server_default="0"),
+    Column("lease_until", UtcDateTime),
+    Column("wake_at", UtcDateTime),
+    ForeignKeyConstraint(["organization_id", "run_id"], ["runs.organization_id", "runs.run_id"]),
+    *_execution_checks(),
+    CheckConstraint(
+        "stage IN ('listing', 'deletedItems', 'sweepLive', 'sweepAll', 'sweepLinks', 'cleanup')", name="stage"
+    ),
+    CheckConstraint("ended_at IS NULL OR (lease_until IS NULL AND wake_at IS NULL)", name="finished_is_idle"),
+    CheckConstraint("stage = 'listing' OR delta_link IS NOT NULL", name="no_sweep_before_the_listing_is_complete"),
+)
+Index(
+    "ix_run_parts_wake_at",
+    run_parts.c.wake_at,
+    sqlite_where=run_parts.c.wake_at.is_not(None),
+    postgresql_where=run_parts.c.wake_at.is_not(None),
+)
+
+objects = Table(
+    "objects",
+    metadata,
+    _bulk_organization_id(),
+    Column("part", Word, primary_key=True),
+    Column("object_id", Word, primary_key=True),
+    Column("display_name", Text),
+    Column("mail", Text),
+    Column("user_principal_name", Text),
+    Column("kind", Word),
+    Column("enabled", Boolean),
+    Column("soft_deleted_at", UtcDateTime),
+    Column("deleted_at", UtcDateTime),
+    Column("changed_at", UtcDateTime, nullable=False),
+    Column("change_number", BigInteger, nullable=False),
+    Column("generation", BigInteger, nullable=False),
+    Column("payload_hash", LargeBinary, nullable=False),
+    Column("payload", JsonDocument, nullable=False),
+)
+Index("ix_objects_display_name", objects.c.organization_id, objects.c.part, objects.c.display_name)
+
+links = Table(
+    "links",
+    metadata,
+    _bulk_organization_id(),
+    Column("relation", Word, primary_key=True),
+    Column("source_id", Word, primary_key=True),
+    Column("target_id", Word, primary_key=True),
+    Column("target_type", Word),
+    Column("deleted_at", UtcDateTime),
+    Column("change_number", BigInteger, nullable=False),
+    Column("generation", BigInteger, nullable=False),
+)
+Index("ix_links_target_id", links.c.organization_id, links.c.target_id)
+
+seen_objects = Table(
+    "seen_objects",
+    metadata,
+    _bulk_organization_id(),
+    Column("part", Word, primary_key=True),
+    Column("generation", BigInteger, primary_key=True),
+    Column("object_id", Word, primary_key=True),
+)
+"""Objects that the run of this generation received and found unchanged, so that their rows need no new write."""
+
+seen_links = Table(
+    "seen_links",
+    metadata,
+    _bulk_organization_id(),
+    Column("relation", Word, primary_key=True),
+    Column("generation", BigInteger, primary_key=True),
+    Column("source_id", Word, primary_key=True),
+    Column("target_id", Word, primary_key=True),
+)
+"""Links that the run of this generation received and found unchanged."""

@@ -1,0 +1,174 @@
+"""One organization's Graph client: msgraph-sdk builds, authenticates and sends the requests; bytes come back.
+
+The SDK's own deserialization yields some hundred objects a second; the bytes of the same answers, decoded by orjson,
+several hundred times as many (docs/decisions/0003-graph-answers-as-bytes.md).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from shared.graph.clouds import CLOUDS
+from shared.graph.credentials import credential_for
+from shared.graph.failures import failure_of_answer
+from shared.graph.pages import parse_page
+from shared.models.errors import GraphRefused, GraphUnavailable, PartFailure
+from shared.models.organizations import Organization
+from shared.models.parts import Part
+from shared.models.records import Page
+from shared.settings import Settings
+
+if TYPE_CHECKING:
+    from kiota_abstractions.request_information import RequestInformation
+
+
+class GraphClient:
+    """Reads one organization's parts, page by page.
+
+    Every method raises:
+        GraphUnavailable: No answer, or an error of Graph's own; GraphThrottled when it asked for a longer wait.
+        CursorExpired: Graph no longer knows the link.
+        GraphRefused: Credential, permission or request are refused.
+        PartFailure: The answer breaks Graph's protocol.
+    """
+
+    def __init__(self, organization: Organization, settings: Settings, clock: Callable[[], datetime]) -> None:
+        from shared.graph.adapter import create_adapter
+
+        entity = organization.entity
+        cloud = CLOUDS[entity.region]
+        self._root = str(settings.graph_url or cloud.graph).rstrip("/")
+        self._page_size = settings.graph_page_size
+        self._timeout = settings.graph_timeout_seconds
+        self._clock = clock
+        self._credential = credential_for(entity, settings.azure_client_id)
+        self._adapter, self._graph = create_adapter(
+            self._credential, cloud.scope, f"{self._root}/v1.0", settings.graph_max_wait_seconds
+        )
+
+    async def first_page(self, part: Part) -> Page:
+        """The first page of the part's delta query."""
+        return await self._page(part, self._listing(self._delta(part), select=list(part.select)), _delta_path(part))
+
+    async def next_page(self, part: Part, link: str) -> Page:
+        """The page behind a nextLink or deltaLink of the part's delta query."""
+        return await self._page(part, self._following(self._delta(part), link), _delta_path(part))
+
+    async def first_deleted_page(self, part: Part) -> Page:
+        """The first page of the part's soft-deleted objects."""
+        request = self._listing(self._deleted_items(part), select=list(part.properties))
+        return await self._page(part, request, _deleted_items_path(part), soft_deleted=True)
+
+    async def next_deleted_page(self, part: Part, link: str) -> Page:
+        """The page behind a nextLink of the part's soft-deleted objects."""
+        request = self._following(self._deleted_items(part), link)
+        return await self._page(part, request, _deleted_items_path(part), soft_deleted=True)
+
+    async def count(self, part: Part) -> int | None:
+        """How many objects the part's collection has; None where Graph does not count it."""
+        if part.collection == "sites":
+            return None
+        request = getattr(self._graph, part.collection).count.to_get_request_information()
+        request.headers.try_add("ConsistencyLevel", "eventual")
+        try:
+            return int(await self._send(part, request, f"/{part.collection}/$count"))
+        except (GraphRefused, ValueError):
+            return None
+
+    async def close(self) -> None:
+        """Closes the connections."""
+        await self._adapter.http_client.aclose()
+        await self._credential.close()
+
+    def _delta(self, part: Part) -> Any:
+        return getattr(self._graph, part.collection).delta
+
+    def _deleted_items(self, part: Part) -> Any:
+        return getattr(self._graph.directory.deleted_items, f"graph_{part.deleted_items}")
+
+    def _listing(self, builder: Any, **query: Any) -> RequestInformation:
+        from kiota_abstractions.base_request_configuration import RequestConfiguration
+
+        parameters = getattr(type(builder), f"{type(builder).__name__}GetQueryParameters")(**query)
+        return self._paged(builder.to_get_request_information(RequestConfiguration(query_parameters=parameters)))
+
+    def _following(self, builder: Any, link: str) -> RequestInformation:
+        self._refuse_foreign(link)
+        return self._paged(builder.with_url(link).to_get_request_information())
+
+    def _paged(self, request: RequestInformation) -> RequestInformation:
+        request.headers.try_add("Prefer", f"odata.maxpagesize={self._page_size}")
+        return request
+
+    def _refuse_foreign(self, link: str) -> None:
+        """Links are data from a server, and the token goes along with them: only Graph's own host gets it."""
+        wanted, given = urlsplit(self._root), urlsplit(link)
+        if (given.scheme, given.netloc.lower()) != (wanted.scheme, wanted.netloc.lower()):
+            raise PartFailure("ForeignLink", "Graph's answer links to another host than Graph's; it is not followed.")
+
+    async def _page(self, part: Part, request: RequestInformation, path: str, *, soft_deleted: bool = False) -> Page:
+        return parse_page(await self._send(part, request, path), part, soft_deleted=soft_deleted)
+
+    async def _send(self, part: Part, request: RequestInformation, path: str) -> bytes:
+        import httpx
+        from azure.core.exceptions import AzureError, ClientAuthenticationError
+        from kiota_abstractions.api_error import APIError
+        from msgraph.generated.models.o_data_errors.o_data_error import ODataError
+
+        try:
+            async with asyncio.timeout(self._timeout):
+                answer = await self._adapter.send_primitive_async(request, "bytes", {"XXX": ODataError})
+        except APIError as error:
+            code = error.error.code if isinstance(error, ODataError) and error.error else None
+            headers = _lower(error.response_headers or {})
+            raise failure_of_answer(part, path, error.response_status_code or 0, code, headers, self._clock()) from None
+        except ClientAuthenticationError as error:
+            raise GraphRefused(
+                "EncounteredCredentialError",
+                f"No token for Graph was issued to the application ({type(error).__name__}).",
+                tenant_actionable=True,
+            ) from None
+        except (httpx.HTTPError, AzureError, TimeoutError) as error:
+            raise GraphUnavailable("NoAnswer", f"GET {path} got no answer ({type(error).__name__}).") from None
+        if not isinstance(answer, bytes):
+            raise GraphUnavailable("MalformedAnswer", f"GET {path} answered without a body.")
+        return answer
+
+
+class GraphClients:
+    """The clients of this process, one for each organization: token caches and connections live in them."""
+
+    def __init__(self, settings: Settings, clock: Callable[[], datetime]) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._clients: dict[int, GraphClient] = {}
+
+    def get(self, organization: Organization) -> GraphClient:
+        """The organization's client, made when first asked for."""
+        client = self._clients.get(organization.key)
+        if client is None:
+            client = self._clients[organization.key] = GraphClient(organization, self._settings, self._clock)
+        return client
+
+    async def close(self) -> None:
+        """Closes all connections."""
+        while self._clients:
+            _, client = self._clients.popitem()
+            await client.close()
+
+
+def _delta_path(part: Part) -> str:
+    """How the request is called in errors; the address itself may hold a cursor."""
+    return f"/{part.collection}/delta"
+
+
+def _deleted_items_path(part: Part) -> str:
+    return f"/directory/deletedItems/microsoft.graph.{part.deleted_items}"
+
+
+def _lower(headers: Mapping[str, str]) -> dict[str, str]:
+    return {name.lower(): value for name, value in headers.items()}

@@ -1,0 +1,71 @@
+"""An organization's credential, made of azure-identity's classes (graph.md §8.2)."""
+
+from __future__ import annotations
+
+import os
+from base64 import b64decode
+from typing import TYPE_CHECKING
+
+from shared.graph.clouds import CLOUDS
+from shared.models.errors import GraphRefused
+from shared.models.organizations import CredentialKind, OrganizationEntity
+
+if TYPE_CHECKING:
+    from azure.core.credentials_async import AsyncTokenCredential
+
+
+def credential_for(organization: OrganizationEntity, identity_client_id: str | None) -> AsyncTokenCredential:
+    """The credential with which the organization's tenant knows us.
+
+    Args:
+        organization: Which tenant, which application, and which kind of credential.
+        identity_client_id: Client id of the app's user-assigned managed identity; None for a system-assigned one.
+
+    Raises:
+        GraphRefused: The app setting that holds the certificate or secret is missing.
+    """
+    from azure.identity.aio import (
+        CertificateCredential,
+        ClientAssertionCredential,
+        ClientSecretCredential,
+        ManagedIdentityCredential,
+    )
+
+    cloud = CLOUDS[organization.region]
+    tenant_id, client_id = str(organization.tenant_id), str(organization.application.client_id)
+    match organization.credential.kind:
+        case CredentialKind.MANAGED_IDENTITY:
+            return ManagedIdentityCredential(client_id=identity_client_id)
+        case CredentialKind.FEDERATED:
+            # The assertion is fetched by a synchronous callback, hence by the synchronous class.
+            from azure.identity import ManagedIdentityCredential as SynchronousManagedIdentityCredential
+
+            identity = SynchronousManagedIdentityCredential(client_id=identity_client_id)
+            return ClientAssertionCredential(
+                tenant_id,
+                client_id,
+                func=lambda: identity.get_token(cloud.token_exchange).token,
+                authority=cloud.authority,
+            )
+        case CredentialKind.CERTIFICATE:
+            return CertificateCredential(
+                tenant_id,
+                client_id,
+                certificate_data=b64decode(_stored_value(organization)),
+                authority=cloud.authority,
+            )
+        case CredentialKind.SECRET:
+            return ClientSecretCredential(tenant_id, client_id, _stored_value(organization), authority=cloud.authority)
+
+
+def secret_setting(name: str) -> str:
+    """The app setting that holds the Key Vault secret of this name, in Azure as a Key Vault reference."""
+    return "ORGANIZATION_SECRET_" + name.upper().replace("-", "_")
+
+
+def _stored_value(organization: OrganizationEntity) -> str:
+    setting = secret_setting(organization.credential.key_vault_secret or "")
+    value = os.environ.get(setting)
+    if not value:
+        raise GraphRefused("CredentialUnavailable", f"The app setting {setting} is missing.", tenant_actionable=False)
+    return value

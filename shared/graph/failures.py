@@ -1,0 +1,67 @@
+"""Tells what a failed Graph request means for the part that made it (graph.md §2.5, §4.5, §6)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+from shared.models.errors import CursorExpired, GraphRefused, GraphThrottled, GraphUnavailable, SynchronizationFailure
+from shared.models.parts import Part
+
+_EXPIRED_CODES = frozenset(
+    {"syncstatenotfound", "resyncrequired", "resyncchangesapplydifferences", "resyncchangesuploaddifferences"}
+)
+_RETRY_WITHOUT_ADVICE_SECONDS = 60.0
+
+
+def failure_of_answer(
+    part: Part, path: str, status: int, code: str | None, headers: Mapping[str, str], now: datetime
+) -> SynchronizationFailure:
+    """The failure behind an error answer.
+
+    Args:
+        part: The part that was read.
+        path: The request's path, without its query.
+        status: The HTTP status.
+        code: Graph's error code, if the answer had one.
+        headers: The answer's headers, by lower-case name.
+        now: The moment against which a Retry-After date is read.
+    """
+    told = f"GET {path} answered {status} {code or 'without an error code'}"
+    if request_id := headers.get("request-id"):
+        told += f" (request-id {request_id})"
+    if status == 410 or (code or "").lower() in _EXPIRED_CODES:
+        return CursorExpired(code or "syncStateNotFound", told)
+    if status in (429, 503, 504):
+        wait = retry_after(headers.get("retry-after"), now)
+        if status == 429 or wait is not None:
+            return GraphThrottled(f"{told}.", _RETRY_WITHOUT_ADVICE_SECONDS if wait is None else wait)
+    if status >= 500 or status == 408:
+        return GraphUnavailable(code or "serviceNotAvailable", f"{told}.")
+    if status == 403:
+        return GraphRefused(
+            code or "Authorization_RequestDenied",
+            f"{told}: the application needs the permission {part.permission} with admin consent.",
+            tenant_actionable=True,
+        )
+    if status == 401:
+        return GraphRefused(
+            code or "InvalidAuthenticationToken", f"{told}: the credential is refused.", tenant_actionable=True
+        )
+    return GraphRefused(code or "BadRequest", f"{told}.")
+
+
+def retry_after(value: str | None, now: datetime) -> float | None:
+    """The seconds that a Retry-After header asks for, given as a number or as an HTTP date; None without advice."""
+    if value is None:
+        return None
+    try:
+        return max(0.0, float(value))
+    except ValueError:
+        pass
+    try:
+        moment = parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    return max(0.0, ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - now).total_seconds())

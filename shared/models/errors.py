@@ -1,0 +1,103 @@
+"""The errors that leave the product, as one tree.
+
+SynchronizationFailure          a part cannot go on
+├── GraphUnavailable            passes by itself: the slice is tried again
+│   └── GraphThrottled          Graph asked for a longer wait than a slice sits through
+└── PartFailure                 does not pass by itself: the part's run fails
+    ├── CursorExpired           the cursor is no longer known: the part starts a full run
+    └── GraphRefused            Graph refused the request; says what the tenant can do
+ApiError                        an HTTP request cannot be served
+├── BadRequest (400)  ├── NotFound (404)  ├── MethodNotAllowed (405)  ├── Conflict (409)
+└── PayloadTooLarge (413)  └── UnsupportedMediaType (415)
+"""
+
+from __future__ import annotations
+
+
+class SynchronizationFailure(Exception):
+    """A part cannot go on. ``code`` and ``message`` are shown to people and hold no secret, cursor or personal data."""
+
+    def __init__(self, code: str, message: str, *, tenant_actionable: bool = False) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.tenant_actionable = tenant_actionable
+
+
+class GraphUnavailable(SynchronizationFailure):
+    """Graph did not answer, or answered with an error of its own; trying again later helps."""
+
+
+class GraphThrottled(GraphUnavailable):
+    """Graph asked to wait ``retry_after`` seconds."""
+
+    def __init__(self, message: str, retry_after: float) -> None:
+        super().__init__("TooManyRequests", message)
+        self.retry_after = retry_after
+
+
+class PartFailure(SynchronizationFailure):
+    """The part's run fails; the other parts go on."""
+
+
+class CursorExpired(PartFailure):
+    """Graph no longer knows the cursor (410, or syncStateNotFound: graph.md §4.5)."""
+
+
+class GraphRefused(PartFailure):
+    """Graph refused the request: credentials, permission or the request itself."""
+
+
+class ApiError(Exception):
+    """An HTTP request cannot be served; ``code`` is the OData error code (graph.md §2.5)."""
+
+    status = 500
+    code = "generalException"
+
+    def __init__(self, message: str, *, code: str | None = None, headers: dict[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = code or type(self).code
+        self.headers = headers or {}
+
+
+class BadRequest(ApiError):
+    """The request itself is wrong."""
+
+    status = 400
+    code = "Request_BadRequest"
+
+
+class NotFound(ApiError):
+    """What the path names does not exist."""
+
+    status = 404
+    code = "Request_ResourceNotFound"
+
+
+class MethodNotAllowed(ApiError):
+    """The path exists, the method does not."""
+
+    status = 405
+    code = "Request_BadRequest"
+
+
+class Conflict(ApiError):
+    """The request contradicts what is there."""
+
+    status = 409
+    code = "conflict"
+
+
+class PayloadTooLarge(ApiError):
+    """The body is larger than the API reads."""
+
+    status = 413
+    code = "Request_EntityTooLarge"
+
+
+class UnsupportedMediaType(ApiError):
+    """The body is not JSON."""
+
+    status = 415
+    code = "Request_UnsupportedMediaType"

@@ -1,0 +1,65 @@
+"""The one record of an organization's synchronization, from which every view is made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from shared.models.organizations import Organization
+from shared.models.parts import PartName
+from shared.models.runs import PartRun, Run
+from shared.models.synchronization import ScheduleState, StatusCode
+
+TEMPLATE_ID = "M365OrgCache"
+
+
+@dataclass(frozen=True, slots=True)
+class PartState:
+    """What is known of one part across runs.
+
+    Attributes:
+        last_run: The part's share of its last finished run.
+        last_successful_sync_time: When its last successful run started.
+        entry_count: Objects (or links) of the part that are live in the cache.
+    """
+
+    part: PartName
+    last_run: PartRun | None
+    last_successful_sync_time: datetime | None
+    entry_count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """The job's own columns."""
+
+    id: str
+    schedule_state: ScheduleState
+    interval: timedelta
+    status_code: StatusCode
+    next_run_time: datetime | None
+    successive_complete_failures: int
+    steady_state_first: datetime | None
+    steady_state_last: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class SynchronizationRecord:
+    """Everything there is to say about an organization's synchronization at one moment.
+
+    Attributes:
+        running, queued: The runs under way, with their parts.
+        last, last_successful, last_successful_with_exports: Finished runs, without their parts.
+        observed: When the record was read.
+    """
+
+    organization: Organization
+    job: Job
+    running: Run | None
+    queued: Run | None
+    last: Run | None
+    last_successful: Run | None
+    last_successful_with_exports: Run | None
+    parts: Mapping[PartName, PartState]
+    observed: datetime

@@ -1,0 +1,163 @@
+"""The part catalogue: what can be synchronized, one declarative entry per part.
+
+Each part reads its own Graph delta query, so that each has a cursor, permissions and failures of its own
+(docs/decisions/0002-a-cursor-for-every-part.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Literal
+
+Properties = Mapping[str, Any]
+"""An object's selected properties as Graph names them."""
+
+Collection = Literal["users", "groups", "sites"]
+Relation = Literal["members", "owners"]
+
+
+class PartName(StrEnum):
+    """The parts by the name they have on the wire."""
+
+    USERS = "users"
+    GROUPS = "groups"
+    GROUP_MEMBERS = "groupMembers"
+    SITES = "sites"
+    TEAMS = "teams"
+
+
+def is_team(group: Properties) -> bool:
+    """Whether a group carries a team (graph.md §5: resourceProvisioningOptions holds ``Team``)."""
+    return "Team" in (group.get("resourceProvisioningOptions") or ())
+
+
+def _everything(_: Properties) -> bool:
+    return True
+
+
+def _user_kind(user: Properties) -> str | None:
+    return user.get("userType")
+
+
+def _group_kind(group: Properties) -> str:
+    if "Unified" in (group.get("groupTypes") or ()):
+        return "Microsoft365"
+    if group.get("mailEnabled"):
+        return "MailEnabledSecurity" if group.get("securityEnabled") else "Distribution"
+    return "Security"
+
+
+def _team_kind(team: Properties) -> str | None:
+    return team.get("visibility")
+
+
+def _site_kind(site: Properties) -> str:
+    return "Personal" if site.get("isPersonalSite") else "Site"
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One part: where it is read from and what of it is kept.
+
+    Attributes:
+        name: The part's name on the wire.
+        collection: The Graph collection whose delta query feeds the part.
+        select: The properties and relationships asked for; changing it takes a new full run (graph.md §4.2.5).
+        relations: The relationships in ``select``, read from ``<relation>@delta``.
+        keeps_objects: Whether the objects themselves are kept, or only their links.
+        in_scope: Which of the objects received belong to the part.
+        kind: What people call the sort of object it is; the ``kind`` column.
+        takes_links_along: Whether an object that is gone for good takes its links along.
+        deleted_items: The type under /directory/deletedItems that lists the soft-deleted objects, if there is one.
+        entry_type: The key under which synchronizedEntryCountByType counts the part's entries.
+        permission: The least application permission that reads the part (graph.md §8.1).
+    """
+
+    name: PartName
+    collection: Collection
+    select: tuple[str, ...]
+    entry_type: str
+    permission: str
+    relations: tuple[Relation, ...] = ()
+    keeps_objects: bool = True
+    takes_links_along: bool = False
+    in_scope: Callable[[Properties], bool] = _everything
+    kind: Callable[[Properties], str | None] = _group_kind
+    deleted_items: Literal["user", "group"] | None = None
+
+    @property
+    def properties(self) -> tuple[str, ...]:
+        """The selected properties without the relationships."""
+        return tuple(name for name in self.select if name not in self.relations)
+
+
+_GROUP_PROPERTIES = (
+    "id", "displayName", "description", "mail", "mailEnabled", "mailNickname", "securityEnabled", "groupTypes",
+    "visibility", "resourceProvisioningOptions", "createdDateTime", "proxyAddresses", "onPremisesSyncEnabled",
+)  # fmt: skip
+
+_CATALOGUE = (
+    Part(
+        name=PartName.USERS,
+        collection="users",
+        select=(
+            "id", "displayName", "givenName", "surname", "userPrincipalName", "mail", "userType", "accountEnabled",
+            "jobTitle", "department", "companyName", "officeLocation", "city", "country", "usageLocation",
+            "preferredLanguage", "employeeId", "mobilePhone", "businessPhones", "proxyAddresses", "assignedLicenses",
+            "createdDateTime", "onPremisesSyncEnabled", "onPremisesSecurityIdentifier",
+        ),
+        entry_type="User to User",
+        permission="User.Read.All",
+        takes_links_along=True,
+        kind=_user_kind,
+        deleted_items="user",
+    ),
+    Part(
+        name=PartName.GROUPS,
+        collection="groups",
+        select=(*_GROUP_PROPERTIES, "owners"),
+        relations=("owners",),
+        takes_links_along=True,
+        entry_type="Group to Group",
+        permission="GroupMember.Read.All",
+        deleted_items="group",
+    ),
+    Part(
+        name=PartName.GROUP_MEMBERS,
+        collection="groups",
+        select=("id", "members"),
+        relations=("members",),
+        takes_links_along=True,
+        keeps_objects=False,
+        entry_type="GroupMember to GroupMember",
+        permission="GroupMember.Read.All",
+    ),
+    Part(
+        name=PartName.SITES,
+        collection="sites",
+        select=(
+            "id", "displayName", "name", "description", "webUrl", "createdDateTime", "lastModifiedDateTime",
+            "isPersonalSite", "siteCollection",
+        ),
+        entry_type="Site to Site",
+        permission="Sites.Read.All",
+        kind=_site_kind,
+    ),
+    Part(
+        name=PartName.TEAMS,
+        collection="groups",
+        select=(
+            "id", "displayName", "description", "mail", "visibility", "resourceProvisioningOptions", "createdDateTime",
+        ),
+        in_scope=is_team,
+        entry_type="Team to Team",
+        permission="GroupMember.Read.All",
+        kind=_team_kind,
+        deleted_items="group",
+    ),
+)  # fmt: skip
+
+CATALOGUE: Mapping[PartName, Part] = {part.name: part for part in _CATALOGUE}
+"""Every part by name, in the order in which people read them."""

@@ -1,0 +1,162 @@
+"""Runs (executions): their states, counts and wire form."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from datetime import datetime
+from enum import StrEnum
+from typing import Self
+
+from shared.models.base import UtcTime, WireModel
+from shared.models.parts import PartName
+from shared.models.synchronization import SynchronizationError
+
+
+class RunType(StrEnum):
+    """Full reads every object again; Incremental reads what changed."""
+
+    FULL = "Full"
+    INCREMENTAL = "Incremental"
+
+
+class RunStatus(StrEnum):
+    """The life of a run, and of each part in it: Queued, Running, then one of the others for good."""
+
+    QUEUED = "Queued"
+    RUNNING = "Running"
+    SUCCEEDED = "Succeeded"
+    ENTRY_LEVEL_ERRORS = "EntryLevelErrors"
+    FAILED = "Failed"
+    CANCELLED = "Cancelled"
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing more will happen."""
+        return self not in (RunStatus.QUEUED, RunStatus.RUNNING)
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """The counts of synchronizationTaskExecution (graph.md §3.5), added up page by page.
+
+    Attributes:
+        imported: Objects received, each once in a run.
+        imported_deltas: Change records received, replays and link changes included.
+        imported_reference_deltas: Of those, link changes.
+        entitled: Received objects that belong to the part.
+        entitled_for_provisioning: Of these, the ones in parts that are switched on.
+        exports: Rows that were to be written.
+        exported: Rows really written.
+        escrowed: Objects that could not be written and wait for a retry.
+        escrowed_raw: The same, with those that the service itself put off.
+    """
+
+    imported: int = 0
+    imported_deltas: int = 0
+    imported_reference_deltas: int = 0
+    entitled: int = 0
+    entitled_for_provisioning: int = 0
+    exports: int = 0
+    exported: int = 0
+    escrowed: int = 0
+    escrowed_raw: int = 0
+
+    def __add__(self, other: Counts) -> Counts:
+        return Counts(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(Counts)))
+
+    def as_dict(self) -> dict[str, int]:
+        """The counts by name."""
+        return {f.name: getattr(self, f.name) for f in fields(self)}
+
+
+@dataclass(frozen=True, slots=True)
+class PartRun:
+    """One part's share of a run.
+
+    Attributes:
+        completed: Objects received so far.
+        total: Objects expected, when Graph tells.
+    """
+
+    part: PartName
+    type: RunType
+    status: RunStatus
+    completed: int
+    total: int | None
+    counts: Counts
+    start_time: datetime | None
+    end_time: datetime | None
+    error: SynchronizationError | None
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One Full or Incremental pass over an organization."""
+
+    activity_identifier: str
+    organization: str
+    type: RunType
+    status: RunStatus
+    queued_time: datetime
+    start_time: datetime | None
+    end_time: datetime | None
+    error: SynchronizationError | None
+    counts: Counts
+    parts: tuple[PartRun, ...] = ()
+
+
+class SynchronizationRequest(WireModel):
+    """Body of ``POST /organizations/{id}/sync``; both members are optional."""
+
+    type: RunType = RunType.INCREMENTAL
+    parts: list[PartName] | None = None
+
+    @property
+    def chosen_parts(self) -> frozenset[PartName] | None:
+        """The parts asked for; None means all that the organization has."""
+        return None if self.parts is None else frozenset(self.parts)
+
+
+class RunCounts(WireModel):
+    """The counts as they travel, named as in synchronizationTaskExecution."""
+
+    count_imported: int
+    count_imported_deltas: int
+    count_imported_reference_deltas: int
+    count_entitled: int
+    count_entitled_for_provisioning: int
+    count_exports: int
+    count_exported: int
+    count_escrowed: int
+    count_escrowed_raw: int
+
+    @classmethod
+    def of(cls, counts: Counts) -> Self:
+        """The wire form of counts."""
+        return cls(**{f"count_{name}": value for name, value in counts.as_dict().items()})
+
+
+class PartRunEntity(WireModel):
+    """One part's progress in a run's entity."""
+
+    part: PartName
+    type: RunType
+    status: RunStatus
+    completed: int
+    total: int | None
+    error: SynchronizationError | None
+
+
+class RunEntity(WireModel):
+    """A run as ``/organizations/{id}/syncs/{activityIdentifier}`` returns it."""
+
+    activity_identifier: str
+    organization: str
+    type: RunType
+    status: RunStatus
+    queued_time: UtcTime
+    start_time: UtcTime | None
+    end_time: UtcTime | None
+    error: SynchronizationError | None
+    counts: RunCounts
+    parts: list[PartRunEntity]

@@ -1,0 +1,75 @@
+"""Slices: the queue message that asks for one, and the work that is taken with it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from shared.models.base import WireModel
+from shared.models.organizations import Organization
+from shared.models.parts import Part, PartName
+from shared.models.runs import RunType
+
+
+class SliceMessage(WireModel):
+    """A message on the queue ``sync-slices``.
+
+    Attributes:
+        organization_key: The organization's number in the cache database.
+        fence: The part's fencing number when the message was sent; a message that is delivered twice carries an
+            outdated one the second time and is dropped.
+    """
+
+    organization_key: int
+    activity_identifier: str
+    part: PartName
+    fence: int
+
+
+class Stage(StrEnum):
+    """How far a part's run has come; each stage can be interrupted after any transaction."""
+
+    LISTING = "listing"
+    """Pages of the delta query."""
+    DELETED_ITEMS = "deletedItems"
+    """Full runs only: the soft-deleted objects, which the delta query need not name."""
+    SWEEP_LIVE = "sweepLive"
+    """Full runs only: tombstones for live objects that the complete listing did not name."""
+    SWEEP_ALL = "sweepAll"
+    """As sweepLive, and for soft-deleted objects: their listing was complete too."""
+    SWEEP_LINKS = "sweepLinks"
+    """Full runs only: tombstones for links that the complete listing did not name."""
+    CLEANUP = "cleanup"
+    """The notes on what was seen are thrown away."""
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """A part's work under a lease.
+
+    Attributes:
+        cursor: Where the stage goes on: a Graph link while reading, a key while sweeping; None at a stage's start.
+        delta_link: The cursor behind the complete listing, once it is complete.
+        generation: The part's run number; rows and notes on what was seen carry it.
+        attempts: Slices in a row, this one included, since the part last got on.
+        fence: Grows with every lease; a worker whose number is outdated cannot write.
+        total: Objects expected, when Graph told.
+    """
+
+    organization: Organization
+    run_id: str
+    part: Part
+    type: RunType
+    stage: Stage
+    cursor: str | None
+    delta_link: str | None
+    generation: int
+    attempts: int
+    fence: int
+    total: int | None
+    started_at: datetime
+
+
+class StaleSlice(Exception):
+    """Another worker has the lease, or the run is over: nothing may be written any more."""

@@ -1,0 +1,38 @@
+"""What the product works with: settings, database, Graph and the clock, made once per process or once per test."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache
+
+from shared.cache.database import Database
+from shared.graph.client import GraphClients
+from shared.settings import Settings, settings
+
+
+def utc_now() -> datetime:
+    """The moment, by the machine's clock."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """The composition root's product."""
+
+    settings: Settings
+    database: Database
+    graph: GraphClients
+    now: Callable[[], datetime]
+
+    @classmethod
+    def create(cls, settings: Settings, now: Callable[[], datetime] = utc_now) -> Services:
+        """Services for these settings; nothing is connected before it is used."""
+        return cls(settings, Database(settings.database_url), GraphClients(settings, now), now)
+
+
+@cache
+def services() -> Services:
+    """This process's services."""
+    return Services.create(settings())

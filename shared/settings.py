@@ -1,0 +1,84 @@
+"""Every setting of the product, read once from the app settings (environment variables)."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from functools import cache
+from typing import Annotated
+
+from pydantic import Field, HttpUrl, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """App settings; the field name in upper case is the setting's name.
+
+    Raises:
+        pydantic.ValidationError: A setting has an unusable value; the message names the setting.
+    """
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
+
+    database_url: Annotated[str, Field(description="SQLAlchemy URL of the organization cache database")] = (
+        "sqlite:///organization-cache.db"
+    )
+    graph_url: Annotated[
+        HttpUrl | None, Field(description="Graph root that replaces the region's own, for a simulated tenant")
+    ] = None
+    azure_client_id: Annotated[
+        str | None, Field(description="Client id of the user-assigned managed identity the app runs under")
+    ] = None
+    sync_schedule: Annotated[str, Field(description="NCRONTAB schedule of the planner")] = "0 * * * * *"
+    sync_interval_minutes: Annotated[
+        int, Field(ge=1, description="Minutes from the start of one synchronization of an organization to the next")
+    ] = 40
+    slice_seconds: Annotated[
+        float, Field(gt=0, description="Time budget of one slice, in seconds; then it goes on in a new message")
+    ] = 60.0
+    lease_seconds: Annotated[
+        float, Field(gt=0, description="Seconds after its last sign of life that a slice's worker is given up for dead")
+    ] = 120.0
+    requeue_seconds: Annotated[
+        float, Field(gt=0, description="Seconds a queue message may go unanswered before the planner sends it again")
+    ] = 300.0
+    slice_attempts: Annotated[
+        int, Field(ge=1, description="Slices of a part that may fail in a row before the part fails")
+    ] = 5
+    graph_page_size: Annotated[
+        int, Field(ge=1, le=999, description="Objects asked of Graph per page (a hint that Graph may disregard)")
+    ] = 999
+    graph_timeout_seconds: Annotated[
+        float, Field(gt=0, description="Seconds that one page may take, Graph's short throttling waits included")
+    ] = 100.0
+    graph_max_wait_seconds: Annotated[
+        float, Field(ge=0, description="Longest Retry-After that is waited for; a longer one ends the slice")
+    ] = 30.0
+    request_body_bytes: Annotated[int, Field(ge=1, description="Largest request body that the API reads")] = 65_536
+
+    @field_validator("database_url")
+    @classmethod
+    def _known_database(cls, value: str) -> str:
+        if not value.startswith(("sqlite:///", "postgresql+psycopg://")):
+            raise ValueError("must start with sqlite:/// or postgresql+psycopg://")
+        return value
+
+    @property
+    def sync_interval(self) -> timedelta:
+        """The interval of a newly registered organization's job."""
+        return timedelta(minutes=self.sync_interval_minutes)
+
+    @property
+    def lease(self) -> timedelta:
+        """How long a slice's lease lasts beyond its last commit."""
+        return timedelta(seconds=self.lease_seconds)
+
+    @property
+    def requeue_after(self) -> timedelta:
+        """How long a queue message may go unanswered."""
+        return timedelta(seconds=self.requeue_seconds)
+
+
+@cache
+def settings() -> Settings:
+    """The settings of this process."""
+    return Settings()

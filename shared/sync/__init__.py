@@ -1,0 +1,1 @@
+"""Synchronization: when runs start, what a slice does, and what a run's end means."""

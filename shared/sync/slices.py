@@ -1,0 +1,140 @@
+"""One slice: takes a part under a lease, works on it for its time, and says which messages come next."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from datetime import datetime, timedelta
+
+from shared.cache import slices
+from shared.models.errors import (
+    CursorExpired,
+    GraphThrottled,
+    GraphUnavailable,
+    PartFailure,
+    SynchronizationFailure,
+)
+from shared.models.slices import Slice, SliceMessage, StaleSlice
+from shared.models.synchronization import SynchronizationError
+from shared.services import Services
+from shared.sync.completion import finish_part
+from shared.sync.stages import work_on
+
+logger = logging.getLogger(__name__)
+
+_FIRST_RETRY = timedelta(seconds=15)
+
+
+async def run_slice(services: Services, message: SliceMessage) -> list[SliceMessage]:
+    """Does the work that a message asks for and returns the messages to send.
+
+    Raises:
+        Exception: What nobody foresaw, a database that fails among it; the lease lapses, so that the queue's next
+            delivery of the message, or the planner, can go on from the last commit.
+    """
+    work = await asyncio.to_thread(_take, services, message)
+    if work is None:
+        logger.info("slice dropped: duplicate or outdated message (%s, fence %d)", message.part, message.fence)
+        return []
+    deadline = services.now() + timedelta(seconds=services.settings.slice_seconds)
+    try:
+        if work.attempts > services.settings.slice_attempts:
+            failure = PartFailure("TooManyAttempts", "The part's slices ended again and again without getting on.")
+            return await asyncio.to_thread(_fail, services, work, failure)
+        return await _work_until(services, work, deadline)
+    except StaleSlice:
+        logger.warning("slice lost its lease (%s, fence %d)", work.part.name, work.fence)
+        return []
+    except Exception:
+        await asyncio.to_thread(_abandon, services, work)
+        raise
+
+
+def fail_dead_letter(services: Services, message: SliceMessage) -> list[SliceMessage]:
+    """Fails the part whose message the queue gave up, and returns the messages to send."""
+    with services.database.write() as connection:
+        work = slices.dead_letter(connection, message, services.now(), services.settings.lease)
+        if work is None:
+            return []
+        error = SynchronizationError(
+            code="MessageDeadLettered", message="A slice of the part failed each time it was delivered."
+        )
+        return finish_part(connection, services, work, error)
+
+
+async def _work_until(services: Services, work: Slice, deadline: datetime) -> list[SliceMessage]:
+    try:
+        finished = await work_on(services, work, deadline)
+    except CursorExpired:
+        logger.info("%s: Graph no longer knows the cursor; a full run of the part begins", work.part.name)
+        return await asyncio.to_thread(_restart_full, services, work)
+    except GraphThrottled as failure:
+        logger.info("%s: throttled for %.0f s", work.part.name, failure.retry_after)
+        return await asyncio.to_thread(_wait, services, work, failure)
+    except GraphUnavailable as failure:
+        logger.warning("%s: %s", work.part.name, failure.message)
+        return await asyncio.to_thread(_retry, services, work, failure)
+    except SynchronizationFailure as failure:
+        logger.error("%s: %s", work.part.name, failure.message)
+        return await asyncio.to_thread(_fail, services, work, failure)
+    if finished is not None:
+        return await asyncio.to_thread(_succeed, services, finished)
+    return await asyncio.to_thread(_continue, services, work)
+
+
+def _take(services: Services, message: SliceMessage) -> Slice | None:
+    with services.database.write() as connection:
+        return slices.take(connection, message, services.now(), services.settings.lease)
+
+
+def _continue(services: Services, work: Slice) -> list[SliceMessage]:
+    with services.database.write() as connection:
+        wake_at = services.now() + services.settings.requeue_after
+        return [slices.give_back(connection, work, wake_at, blameless=True)]
+
+
+def _wait(services: Services, work: Slice, failure: GraphThrottled) -> list[SliceMessage]:
+    """The planner sends the message when the time has come: a queue output cannot be delayed."""
+    with services.database.write() as connection:
+        wake_at = services.now() + timedelta(seconds=failure.retry_after)
+        slices.give_back(connection, work, wake_at, blameless=True)
+    return []
+
+
+def _retry(services: Services, work: Slice, failure: GraphUnavailable) -> list[SliceMessage]:
+    with services.database.write() as connection:
+        attempts = slices.count_attempts(connection, work)
+        if attempts < services.settings.slice_attempts:
+            wait = _FIRST_RETRY * 2 ** max(attempts - 1, 0)
+            slices.give_back(connection, work, services.now() + wait, blameless=False)
+            return []
+    return _fail(services, work, failure)
+
+
+def _restart_full(services: Services, work: Slice) -> list[SliceMessage]:
+    with services.database.write() as connection:
+        restarted = slices.restart_full(connection, work)
+        wake_at = services.now() + services.settings.requeue_after
+        return [slices.give_back(connection, restarted, wake_at, blameless=False)]
+
+
+def _succeed(services: Services, work: Slice) -> list[SliceMessage]:
+    with services.database.write() as connection:
+        return finish_part(connection, services, work, None)
+
+
+def _fail(services: Services, work: Slice, failure: SynchronizationFailure) -> list[SliceMessage]:
+    error = SynchronizationError(
+        code=failure.code, message=failure.message, tenant_actionable=failure.tenant_actionable
+    )
+    with services.database.write() as connection:
+        return finish_part(connection, services, work, error)
+
+
+def _abandon(services: Services, work: Slice) -> None:
+    try:
+        with services.database.write() as connection:
+            slices.abandon(connection, work, services.now())
+    except Exception:
+        # The lease then lapses by itself; what went wrong first is what the caller has to see.
+        logger.warning("the lease of %s could not be given up", work.part.name, exc_info=True)

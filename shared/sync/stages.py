@@ -1,0 +1,148 @@
+"""The stages of a part's run, each in transactions that hold rows, cursor and counters together.
+
+Incremental   listing → cleanup
+Full          listing → deletedItems → sweepAll  → sweepLinks → cleanup
+                                  └──→ sweepLive ──┘
+              (sweepLive when Graph does not list the soft-deleted objects)
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import aclosing
+from dataclasses import replace
+from datetime import datetime
+from functools import partial
+
+from sqlalchemy import Connection
+
+from shared.cache import pages, slices, sweep
+from shared.graph.read_ahead import read_ahead
+from shared.models.errors import GraphRefused, PartFailure
+from shared.models.records import Page
+from shared.models.runs import Counts, RunType
+from shared.models.slices import Slice, Stage
+from shared.services import Services
+
+_Step = Callable[[Connection, Slice, datetime], tuple[Counts, Slice]]
+
+
+async def work_on(services: Services, work: Slice, deadline: datetime) -> Slice | None:
+    """Works on the part until it is done or the deadline has passed.
+
+    Returns:
+        The part's last state when it is done, None when work is left.
+
+    Raises:
+        StaleSlice: The lease is lost.
+        SynchronizationFailure: As GraphClient's methods.
+    """
+    while services.now() < deadline:
+        match work.stage:
+            case Stage.LISTING:
+                work = await _list(services, work, deadline)
+            case Stage.DELETED_ITEMS:
+                work = await _list_deleted_items(services, work, deadline)
+            case Stage.SWEEP_LIVE | Stage.SWEEP_ALL:
+                work = await _step(services, work, _sweep_objects)
+            case Stage.SWEEP_LINKS:
+                work = await _step(services, work, _sweep_links)
+            case Stage.CLEANUP:
+                cleaned, work = await asyncio.to_thread(_forget, services, work)
+                if cleaned:
+                    return work
+    return None
+
+
+async def _list(services: Services, work: Slice, deadline: datetime) -> Slice:
+    client, part = services.graph.get(work.organization), work.part
+    if work.type is RunType.FULL and work.cursor is None and work.total is None:
+        work = replace(work, total=await client.count(part))
+
+    def listed(work: Slice, page: Page) -> Slice:
+        if page.next_link is not None:
+            return replace(work, cursor=page.next_link)
+        if page.delta_link is None:
+            raise PartFailure("IncompleteListing", "Graph ended the listing without a deltaLink.")
+        stage = Stage.CLEANUP
+        if work.type is RunType.FULL:
+            stage = Stage.SWEEP_ALL if part.deleted_items is None else Stage.DELETED_ITEMS
+        return replace(work, cursor=None, delta_link=page.delta_link, stage=stage)
+
+    coming_pages = read_ahead(partial(client.first_page, part), partial(client.next_page, part), work.cursor)
+    async with aclosing(coming_pages) as coming:
+        async for page in coming:
+            work = await _apply(services, work, page, listed)
+            if services.now() >= deadline:
+                break
+    return work
+
+
+async def _list_deleted_items(services: Services, work: Slice, deadline: datetime) -> Slice:
+    client, part = services.graph.get(work.organization), work.part
+
+    def listed(work: Slice, page: Page) -> Slice:
+        return replace(
+            work, cursor=page.next_link, stage=Stage.SWEEP_ALL if page.next_link is None else Stage.DELETED_ITEMS
+        )
+
+    coming_pages = read_ahead(
+        partial(client.first_deleted_page, part), partial(client.next_deleted_page, part), work.cursor
+    )
+    try:
+        async with aclosing(coming_pages) as coming:
+            async for page in coming:
+                work = await _apply(services, work, page, listed)
+                if services.now() >= deadline:
+                    break
+    except GraphRefused:
+        # Without that listing nothing is known of soft-deleted objects, so they are left alone.
+        def skip(connection: Connection, work: Slice, now: datetime) -> tuple[Counts, Slice]:
+            return Counts(), replace(work, cursor=None, stage=Stage.SWEEP_LIVE)
+
+        work = await _step(services, work, skip)
+    return work
+
+
+async def _apply(services: Services, work: Slice, page: Page, after: Callable[[Slice, Page], Slice]) -> Slice:
+    def apply(connection: Connection, work: Slice, now: datetime) -> tuple[Counts, Slice]:
+        following = after(work, page)
+        return pages.apply_records(connection, work, page.records, now), following
+
+    return await _step(services, work, apply)
+
+
+async def _step(services: Services, work: Slice, step: _Step) -> Slice:
+    """One transaction: what the step writes, how far the part has come, and its counts."""
+
+    def write() -> Slice:
+        now = services.now()
+        with services.database.write() as connection:
+            counts, following = step(connection, work, now)
+            slices.advance(connection, following, counts, now, services.settings.lease)
+        return following
+
+    return await asyncio.to_thread(write)
+
+
+def _sweep_objects(connection: Connection, work: Slice, now: datetime) -> tuple[Counts, Slice]:
+    if not work.part.keeps_objects:
+        return Counts(), replace(work, cursor=None, stage=Stage.SWEEP_LINKS)
+    counts, cursor = pages.sweep_objects(connection, work, now, soft_deleted_too=work.stage is Stage.SWEEP_ALL)
+    return counts, replace(work, cursor=cursor, stage=work.stage if cursor else Stage.SWEEP_LINKS)
+
+
+def _sweep_links(connection: Connection, work: Slice, now: datetime) -> tuple[Counts, Slice]:
+    if not work.part.relations:
+        return Counts(), replace(work, cursor=None, stage=Stage.CLEANUP)
+    counts, cursor = pages.sweep_links(connection, work, now)
+    return counts, replace(work, cursor=cursor, stage=work.stage if cursor else Stage.CLEANUP)
+
+
+def _forget(services: Services, work: Slice) -> tuple[bool, Slice]:
+    now = services.now()
+    with services.database.write() as connection:
+        left = sweep.forget_seen(connection, work)
+        slices.advance(connection, work, Counts(), now, services.settings.lease)
+    return not left, work

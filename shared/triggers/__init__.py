@@ -1,0 +1,1 @@
+"""The Azure Functions: thin blueprints over the other rooms."""

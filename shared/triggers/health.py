@@ -1,0 +1,33 @@
+"""HTTP triggers for everybody: whether the service works, and the answer for paths that do not exist."""
+
+from __future__ import annotations
+
+import azure.functions as func
+from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
+
+from shared.api.messages import json_answer
+from shared.api.routing import METHODS, answers, refuse_unknown, route
+from shared.services import services
+
+blueprint = func.Blueprint()
+
+
+@blueprint.function_name("get_health")
+@route(blueprint, "health", "GET", auth_level=func.AuthLevel.ANONYMOUS)
+def get_health(req: func.HttpRequest) -> func.HttpResponse:
+    """200 when the database answers and has its tables, else 503."""
+    try:
+        with services().database.read() as connection:
+            connection.execute(text("SELECT organization_id FROM organizations LIMIT 1"))
+    except SQLAlchemyError:
+        return json_answer({"status": "Unhealthy", "database": "Unavailable"}, 503, headers={"Retry-After": "10"})
+    return json_answer({"status": "Healthy", "database": "Available"})
+
+
+@blueprint.function_name("unknown_path")
+@blueprint.route(route="{*path}", methods=METHODS, auth_level=func.AuthLevel.ANONYMOUS)
+@answers
+def unknown_path(req: func.HttpRequest) -> func.HttpResponse:
+    """404 for a path that does not exist, 405 for a method that a path does not take."""
+    refuse_unknown(req.route_params.get("path", ""))

@@ -1,0 +1,23 @@
+"""The queues, and how slice messages are put on them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import List  # noqa: UP035  (the worker's type check of azure-functions 1.x refuses list[str])
+
+import azure.functions as func
+
+from shared.models.slices import SliceMessage
+
+SLICES = "sync-slices"
+POISON = "sync-slices-poison"
+PURGES = "organization-purges"
+CONNECTION = "AzureWebJobsStorage"
+
+Messages = func.Out[List[str]]  # noqa: UP006
+
+
+def send(messages: Messages, sent: Iterable[SliceMessage]) -> None:
+    """Has slice messages put on the queue once the function has returned."""
+    if bodies := [message.model_dump_json(by_alias=True) for message in sent]:
+        messages.set(bodies)

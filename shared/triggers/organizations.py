@@ -1,0 +1,107 @@
+"""HTTP triggers: organizations, their synchronizations and their states."""
+
+from __future__ import annotations
+
+import azure.functions as func
+
+from shared.api.messages import entity_answer, json_answer, read_body
+from shared.api.routing import route
+from shared.api.views.run import run_entity
+from shared.api.views.sync_state import organization_sync_state
+from shared.cache import jobs, organizations, runs
+from shared.models.errors import NotFound
+from shared.models.organizations import OrganizationRegistration
+from shared.models.runs import SynchronizationRequest
+from shared.services import services
+from shared.sync.planning import start
+from shared.triggers.messages import CONNECTION, PURGES, SLICES, Messages, send
+
+blueprint = func.Blueprint()
+
+
+@blueprint.function_name("register_organization")
+@route(blueprint, "organizations", "POST")
+def register_organization(req: func.HttpRequest) -> func.HttpResponse:
+    """Registers an organization with its job."""
+    app = services()
+    registration = read_body(req, OrganizationRegistration, app.settings.request_body_bytes)
+    with app.database.write() as connection:
+        added = organizations.register(connection, registration, app.settings.sync_interval, app.now())
+    return entity_answer(added.entity, 201, headers={"Location": f"/organizations/{added.tenant_id}"})
+
+
+@blueprint.function_name("list_organizations")
+@route(blueprint, "organizations", "GET")
+def list_organizations(req: func.HttpRequest) -> func.HttpResponse:
+    """All organizations."""
+    with services().database.read() as connection:
+        found = organizations.list_all(connection)
+    return json_answer({"value": [organization.entity.wire() for organization in found]})
+
+
+@blueprint.function_name("get_organization")
+@route(blueprint, "organizations/{id}", "GET")
+def get_organization(req: func.HttpRequest) -> func.HttpResponse:
+    """One organization."""
+    with services().database.read() as connection:
+        return entity_answer(organizations.find(connection, req.route_params["id"]).entity)
+
+
+@blueprint.function_name("remove_organization")
+@blueprint.queue_output(arg_name="purges", queue_name=PURGES, connection=CONNECTION)
+@route(blueprint, "organizations/{id}", "DELETE")
+def remove_organization(req: func.HttpRequest, purges: Messages) -> func.HttpResponse:
+    """Takes an organization off the register; its cached rows go in the background."""
+    app = services()
+    with app.database.write() as connection:
+        found = organizations.lock(connection, organizations.find(connection, req.route_params["id"]).key)
+        organizations.remove(connection, found, app.now())
+    purges.set([str(found.key)])
+    return func.HttpResponse(status_code=204)
+
+
+@blueprint.function_name("start_synchronization")
+@blueprint.queue_output(arg_name="messages", queue_name=SLICES, connection=CONNECTION)
+@route(blueprint, "organizations/{id}/sync", "POST")
+def start_synchronization(req: func.HttpRequest, messages: Messages) -> func.HttpResponse:
+    """Starts a synchronization, or joins the one under way."""
+    app = services()
+    asked = read_body(req, SynchronizationRequest, app.settings.request_body_bytes)
+    run, started = start(app, req.route_params["id"], asked.type, asked.chosen_parts)
+    send(messages, started)
+    location = f"/organizations/{req.route_params['id'].lower()}/syncs/{run.activity_identifier}"
+    return entity_answer(run_entity(run), 202, headers={"Location": location})
+
+
+@blueprint.function_name("get_synchronization")
+@route(blueprint, "organizations/{id}/syncs/{activityIdentifier}", "GET")
+def get_synchronization(req: func.HttpRequest) -> func.HttpResponse:
+    """One run with its progress."""
+    with services().database.read() as connection:
+        organization = organizations.find(connection, req.route_params["id"])
+        run = runs.find(connection, organization, req.route_params["activityIdentifier"].lower())
+    if run is None:
+        raise NotFound(f"{organization.name} has no synchronization with this activityIdentifier.")
+    return entity_answer(run_entity(run))
+
+
+@blueprint.function_name("get_organization_sync_state")
+@route(blueprint, "organizations/{id}/syncState", "GET")
+def get_organization_sync_state(req: func.HttpRequest) -> func.HttpResponse:
+    """One organization's synchronization state."""
+    app = services()
+    with app.database.read() as connection:
+        organization = organizations.find(connection, req.route_params["id"])
+        return entity_answer(organization_sync_state(jobs.read_record(connection, organization, app.now())))
+
+
+@blueprint.function_name("get_all_sync_states")
+@route(blueprint, "organizations/syncState", "GET")
+def get_all_sync_states(req: func.HttpRequest) -> func.HttpResponse:
+    """All organizations' synchronization states."""
+    app = services()
+    with app.database.read() as connection:
+        records = [
+            jobs.read_record(connection, organization, app.now()) for organization in organizations.list_all(connection)
+        ]
+    return json_answer({"value": [organization_sync_state(record).wire() for record in records]})

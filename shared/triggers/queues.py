@@ -1,0 +1,44 @@
+"""Queue triggers: slices, the messages that the queue gave up, and the purge of removed organizations."""
+
+from __future__ import annotations
+
+import logging
+
+import azure.functions as func
+
+from shared.models.slices import SliceMessage
+from shared.services import services
+from shared.sync.purging import purge_for
+from shared.sync.slices import fail_dead_letter, run_slice
+from shared.triggers.messages import CONNECTION, POISON, PURGES, SLICES, Messages, send
+
+logger = logging.getLogger(__name__)
+blueprint = func.Blueprint()
+
+
+@blueprint.function_name("synchronize_slice")
+@blueprint.queue_trigger(arg_name="message", queue_name=SLICES, connection=CONNECTION)
+@blueprint.queue_output(arg_name="messages", queue_name=SLICES, connection=CONNECTION)
+async def synchronize_slice(message: func.QueueMessage, messages: Messages) -> None:
+    """Does one slice of one part, then asks for the next."""
+    send(messages, await run_slice(services(), SliceMessage.model_validate_json(message.get_body())))
+
+
+@blueprint.function_name("fail_dead_slice")
+@blueprint.queue_trigger(arg_name="message", queue_name=POISON, connection=CONNECTION)
+@blueprint.queue_output(arg_name="messages", queue_name=SLICES, connection=CONNECTION)
+def fail_dead_slice(message: func.QueueMessage, messages: Messages) -> None:
+    """Makes a message that failed five times a visible error of its part."""
+    try:
+        dead = SliceMessage.model_validate_json(message.get_body())
+    except ValueError:
+        logger.error("a message that is no slice message was given up by the queue and dropped (id %s)", message.id)
+        return
+    send(messages, fail_dead_letter(services(), dead))
+
+
+@blueprint.function_name("purge_organization")
+@blueprint.queue_trigger(arg_name="message", queue_name=PURGES, connection=CONNECTION)
+def purge_organization(message: func.QueueMessage) -> None:
+    """Takes cached rows of a removed organization out; the planner asks again while some are left."""
+    purge_for(services(), int(message.get_body()))

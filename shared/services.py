@@ -27,7 +27,7 @@ class Services:
     now: Callable[[], datetime]
 
     @classmethod
-    def create(cls, settings: Settings, now: Callable[[], datetime] = utc_now) -> Services:
+    def create(cls, settings: Settings, now: Callable[[], datetime]) -> Services:
         """Services for these settings; nothing is connected before it is used."""
         return cls(settings, Database(settings.database_url), GraphClients(settings, now), now)
 
@@ -35,4 +35,4 @@ class Services:
 @cache
 def services() -> Services:
     """This process's services."""
-    return Services.create(settings())
+    return Services.create(settings(), utc_now)

@@ -12,13 +12,16 @@ from kiota_authentication_azure.azure_identity_authentication_provider import Az
 from kiota_http.kiota_client_factory import KiotaClientFactory
 from kiota_http.middleware import RetryHandler
 from kiota_http.middleware.options import RedirectHandlerOption, RetryHandlerOption
+from msgraph.generated.models.o_data_errors.o_data_error import ODataError
 from msgraph.graph_request_adapter import GraphRequestAdapter, options
 from msgraph.graph_service_client import GraphServiceClient
 from msgraph_core import GraphClientFactory
 from msgraph_core.middleware import GraphTelemetryHandler
+from msgraph_core.middleware.options import GraphTelemetryHandlerOption
 
 if TYPE_CHECKING:
     from azure.core.credentials_async import AsyncTokenCredential
+    from kiota_abstractions.request_information import RequestInformation
 
 
 class PatientRetryHandler(RetryHandler):
@@ -37,19 +40,44 @@ class PatientRetryHandler(RetryHandler):
         return wait if wait <= self._longest_wait else RetryHandlerOption.MAX_DELAY
 
 
-def create_adapter(
-    credential: AsyncTokenCredential, scope: str, base_url: str, longest_wait: float
-) -> tuple[GraphRequestAdapter, GraphServiceClient]:
-    """The adapter and the request builders for one organization."""
-    changed = {**options, RedirectHandlerOption.get_key(): RedirectHandlerOption(should_redirect=False)}
-    middleware = [
-        PatientRetryHandler(longest_wait) if isinstance(handler, RetryHandler) else handler
-        for handler in KiotaClientFactory.get_default_middleware(changed)
-    ]
-    middleware.append(GraphTelemetryHandler(options=options["GraphTelemetryHandlerOption"]))
-    adapter = GraphRequestAdapter(
-        AzureIdentityAuthenticationProvider(credential, scopes=[scope]),
-        GraphClientFactory.create_with_custom_middleware(middleware),
-    )
-    adapter.base_url = base_url
-    return adapter, GraphServiceClient(request_adapter=adapter)
+class GraphConnection:
+    """The SDK's request builders, and the adapter that sends what they build.
+
+    Attributes:
+        graph: The root of the request builders.
+    """
+
+    def __init__(
+        self, credential: AsyncTokenCredential, scope: str, base_url: str, *, timeout: float, longest_wait: float
+    ) -> None:
+        changed = {**options, RedirectHandlerOption.get_key(): RedirectHandlerOption(should_redirect=False)}
+        middleware = [
+            PatientRetryHandler(longest_wait) if isinstance(handler, RetryHandler) else handler
+            for handler in KiotaClientFactory.get_default_middleware(changed)
+        ]
+        middleware.append(GraphTelemetryHandler(options=options[GraphTelemetryHandlerOption.get_key()]))
+        self._credential = credential
+        # The SDK's transport does not pass its closing on to the one beneath, so that one is kept at hand.
+        self._transport = httpx.AsyncHTTPTransport(http2=True)
+        client = httpx.AsyncClient(transport=self._transport, timeout=timeout)
+        self._adapter = GraphRequestAdapter(
+            AzureIdentityAuthenticationProvider(credential, scopes=[scope]),
+            GraphClientFactory.create_with_custom_middleware(middleware, client=client),
+        )
+        self._adapter.base_url = base_url
+        self.graph = GraphServiceClient(request_adapter=self._adapter)
+
+    async def send(self, request: RequestInformation) -> bytes | None:
+        """The answer's body.
+
+        Raises:
+            kiota_abstractions.api_error.APIError: Graph answered with an error.
+            httpx.HTTPError: Graph did not answer.
+            azure.core.exceptions.AzureError: No token was issued.
+        """
+        return await self._adapter.send_primitive_async(request, "bytes", {"XXX": ODataError})
+
+    async def close(self) -> None:
+        """Closes the connections to Graph and to the authority."""
+        await self._transport.aclose()
+        await self._credential.close()

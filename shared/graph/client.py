@@ -37,7 +37,7 @@ class GraphClient:
     """
 
     def __init__(self, organization: Organization, settings: Settings, clock: Callable[[], datetime]) -> None:
-        from shared.graph.adapter import create_adapter
+        from shared.graph.adapter import GraphConnection
 
         entity = organization.entity
         cloud = CLOUDS[entity.region]
@@ -45,10 +45,15 @@ class GraphClient:
         self._page_size = settings.graph_page_size
         self._timeout = settings.graph_timeout_seconds
         self._clock = clock
-        self._credential = credential_for(entity, settings.azure_client_id)
-        self._adapter, self._graph = create_adapter(
-            self._credential, cloud.scope, f"{self._root}/v1.0", settings.graph_max_wait_seconds
+        credential = credential_for(entity, settings.azure_client_id)
+        self._connection = GraphConnection(
+            credential,
+            cloud.scope,
+            f"{self._root}/v1.0",
+            timeout=settings.graph_timeout_seconds,
+            longest_wait=settings.graph_max_wait_seconds,
         )
+        self._graph = self._connection.graph
 
     async def first_page(self, part: Part) -> Page:
         """The first page of the part's delta query."""
@@ -81,8 +86,7 @@ class GraphClient:
 
     async def close(self) -> None:
         """Closes the connections."""
-        await self._adapter.http_client.aclose()
-        await self._credential.close()
+        await self._connection.close()
 
     def _delta(self, part: Part) -> Any:
         return getattr(self._graph, part.collection).delta
@@ -121,7 +125,7 @@ class GraphClient:
 
         try:
             async with asyncio.timeout(self._timeout):
-                answer = await self._adapter.send_primitive_async(request, "bytes", {"XXX": ODataError})
+                answer = await self._connection.send(request)
         except APIError as error:
             code = error.error.code if isinstance(error, ODataError) and error.error else None
             headers = _lower(error.response_headers or {})

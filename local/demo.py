@@ -1,0 +1,237 @@
+"""The main job from nothing, for ``make run``: tenant and host, an initial and an incremental synchronization."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+from local.comparison import compare
+from shared.cache.database import Database
+from shared.cache.migrations import upgrade
+
+ROOT = Path(__file__).parent.parent
+STATE = ROOT / ".local"
+ORGANIZATION = "contoso.onmicrosoft.com"
+APPLICATION = {
+    "clientId": "6f3a1d52-8c0b-4e57-9a44-0d1e2c3b4a59",
+    "objectId": "0b9f4c1e-52d7-4f38-8a6b-7e1d0c2f3a45",
+    "servicePrincipalId": "c4d8e2a7-16f3-4b09-9d5c-3a7b1e0f2d68",
+}
+IDENTITY_HEADER = "local-identity-header"
+MUTATIONS = {"count": 25, "seed": 7}
+
+console = Console(highlight=False)
+
+
+class DemoFailed(Exception):
+    """Something that the demonstration promises did not happen; the message says what."""
+
+
+def main() -> int:
+    """Runs the demonstration; 0 only when both runs succeeded and the cache equals the tenant."""
+    options = _arguments()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    STATE.mkdir(exist_ok=True)
+    try:
+        _demonstrate(options)
+    except DemoFailed as failure:
+        console.print(f"[red]{failure}[/red]")
+        console.print(f"The logs are in {STATE.relative_to(ROOT)}/host.log and {STATE.relative_to(ROOT)}/tenant.log.")
+        return 1
+    except KeyboardInterrupt:
+        console.print("Stopped.")
+    return 0
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m local.demo", description=__doc__)
+    parser.add_argument("--port", type=int, default=7071, help="the Functions host's port")
+    parser.add_argument("--tenant-port", type=int, default=7072, help="the simulated tenant's port")
+    parser.add_argument("--users", type=int, default=5000, help="users of the simulated tenant")
+    parser.add_argument("--once", action="store_true", help="exit when the demonstration is over")
+    return parser.parse_args()
+
+
+def _demonstrate(options: argparse.Namespace) -> None:
+    database_url = os.environ.get("DATABASE_URL") or f"sqlite:///{STATE / 'organization-cache.db'}"
+    tenant_url = f"http://127.0.0.1:{options.tenant_port}"
+    url = f"http://127.0.0.1:{options.port}"
+    for name, port in (("PORT", options.port), ("TENANT_PORT", options.tenant_port)):
+        _refuse_taken(name, port)
+    upgrade(database_url)
+    settings = {
+        "DATABASE_URL": database_url,
+        "GRAPH_URL": tenant_url,
+        "IDENTITY_ENDPOINT": f"{tenant_url}/msi/token",
+        "IDENTITY_HEADER": IDENTITY_HEADER,
+        "SYNC_SCHEDULE": os.environ.get("SYNC_SCHEDULE", "*/10 * * * * *"),
+        "SYNC_INTERVAL_MINUTES": os.environ.get("SYNC_INTERVAL_MINUTES", "1"),
+    }
+    tenant_command = ["local.tenant", "--port", str(options.tenant_port), "--users", str(options.users)]
+    host_command = ["local.host", "--port", str(options.port), "--app", str(ROOT), "--instances", "4"]
+    with (
+        _running("tenant", [*tenant_command, "--identity-header", IDENTITY_HEADER], {}) as tenant,
+        _running("host", host_command, settings) as host,
+        httpx.Client(base_url=url, timeout=30) as client,
+    ):
+        console.print(f"[bold]1. A simulated tenant of {options.users:,} users, and the Functions app[/bold]")
+        _wait_for(tenant, f"{tenant_url}/control")
+        _wait_for(host, f"{url}/health")
+        console.print(f"   {tenant_url} and {url}; database {_without_password(database_url)}\n", soft_wrap=True)
+
+        console.print("[bold]2. The organization is registered and synchronized for the first time[/bold]")
+        _register(client, httpx.get(f"{tenant_url}/control", timeout=30).json()["tenantId"])
+        _synchronize(client, host)
+
+        console.print("[bold]3. Things change in the tenant; the next synchronization reads only the changes[/bold]")
+        mutated = httpx.post(f"{tenant_url}/control/mutate", json=MUTATIONS, timeout=30).raise_for_status().json()
+        console.print(f"   {MUTATIONS['count']} changes: {_in_words(mutated['done'])}", soft_wrap=True)
+        _synchronize(client, host)
+
+        console.print("[bold]4. Is the cache what the tenant is?[/bold]")
+        _check(database_url, tenant_url)
+        if not options.once:
+            _serve(host, url, tenant_url)
+
+
+def _register(client: httpx.Client, tenant_id: str) -> None:
+    if client.get(f"/organizations/{ORGANIZATION}").status_code == 200:
+        client.delete(f"/organizations/{ORGANIZATION}").raise_for_status()
+    body = {"tenantId": tenant_id, "name": ORGANIZATION, "application": APPLICATION}
+    client.post("/organizations", json=body).raise_for_status()
+
+
+def _synchronize(client: httpx.Client, host: subprocess.Popen[bytes]) -> None:
+    answer = client.post(f"/organizations/{ORGANIZATION}/sync").raise_for_status()
+    location = answer.headers["Location"]
+    columns = (
+        TextColumn("   {task.description:<13}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
+        TextColumn("{task.fields[outcome]}"),
+    )  # fmt: skip
+    with Progress(*columns, console=console) as progress:
+        bars: dict[str, TaskID] = {}
+        while True:
+            _still_running(host)
+            run = client.get(location).raise_for_status().json()
+            for part in run["parts"]:
+                _draw(progress, bars, part)
+            if run["endTime"] is not None:
+                break
+            time.sleep(0.1)
+    state = client.get(f"/organizations/{ORGANIZATION}/syncState").raise_for_status().json()
+    console.print()
+    for name in ("Organization", "SyncStatus", "Type", "LastSyncTime", "Error"):
+        console.print(f"   {name:<12} : {state[name[0].lower() + name[1:]] or ''}".rstrip())
+    console.print()
+    if run["status"] != "Succeeded":
+        raise DemoFailed(f"The synchronization ended as {run['status']}.")
+
+
+def _draw(progress: Progress, bars: dict[str, TaskID], part: dict[str, Any]) -> None:
+    name, completed, finished = part["part"], part["completed"], part["status"] not in ("Queued", "Running")
+    if name not in bars:
+        bars[name] = progress.add_task(name, total=None, outcome="")
+    total = max(completed, 1) if finished else part["total"]
+    progress.update(
+        bars[name],
+        completed=max(completed, 1) if finished and not completed else completed,
+        total=total,
+        outcome=f"{part['type']}, {part['status']}" if finished else part["status"],
+    )
+
+
+def _check(database_url: str, tenant_url: str) -> None:
+    database = Database(database_url)
+    try:
+        comparison = compare(database, tenant_url, ORGANIZATION)
+    finally:
+        database.close()
+    if not comparison.equal:
+        raise DemoFailed("The cache differs from the tenant:\n" + "\n".join(comparison.differences))
+    console.print(f"   Yes, field by field: {_in_words(comparison.compared)}\n", soft_wrap=True)
+
+
+def _serve(host: subprocess.Popen[bytes], url: str, tenant_url: str) -> None:
+    application = f"{url}/v1.0/applications/{APPLICATION['objectId']}/synchronization/jobs"
+    console.print("[bold]Try[/bold] (the timer synchronizes every minute by itself)", soft_wrap=True)
+    for command in (
+        f"curl {url}/organizations/{ORGANIZATION}/syncState",
+        f"curl {application}",
+        f'curl -X POST {tenant_url}/control/mutate -d \'{{"count": 10, "seed": 1}}\'',
+        f"curl -X POST {url}/organizations/{ORGANIZATION}/sync",
+        f"curl -X POST {url}/organizations/{ORGANIZATION}/sync -H 'Content-Type: application/json' "
+        '-d \'{"type": "Full", "parts": ["users"]}\'',
+    ):
+        console.print(f"   {command}", soft_wrap=True, markup=False)
+    console.print("Ctrl-C ends it.")
+    while True:
+        time.sleep(1)
+        _still_running(host)
+
+
+@contextmanager
+def _running(name: str, command: list[str], settings: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+    with (STATE / f"{name}.log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", *command], cwd=ROOT, env={**os.environ, **settings}, stdout=log, stderr=log
+        )
+    try:
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.wait(timeout=15)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _wait_for(process: subprocess.Popen[bytes], url: str) -> None:
+    for _ in range(300):
+        _still_running(process)
+        try:
+            if httpx.get(url, timeout=5).status_code == 200:
+                return
+        except httpx.TransportError:
+            pass
+        time.sleep(0.1)
+    raise DemoFailed(f"{url} does not answer.")
+
+
+def _still_running(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is not None:
+        raise DemoFailed(f"{' '.join(map(str, process.args[1:3]))} ended with exit code {process.returncode}.")
+
+
+def _refuse_taken(name: str, port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            raise DemoFailed(f"Port {port} is taken; choose another with {name}=…") from None
+
+
+def _without_password(database_url: str) -> str:
+    return Database(database_url).engine.url.render_as_string(hide_password=True)
+
+
+def _in_words(numbers: dict[str, Any]) -> str:
+    return ", ".join(f"{number:,} {name}" for name, number in numbers.items() if isinstance(number, int))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

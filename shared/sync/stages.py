@@ -29,7 +29,7 @@ _Step = Callable[[Connection, Slice, datetime], tuple[Counts, Slice]]
 
 
 async def work_on(services: Services, work: Slice, deadline: datetime) -> Slice | None:
-    """Works on the part until it is done or the deadline has passed.
+    """Works on the part until it is done or the deadline has passed; at least one transaction gets it on.
 
     Returns:
         The part's last state when it is done, None when work is left.
@@ -38,7 +38,7 @@ async def work_on(services: Services, work: Slice, deadline: datetime) -> Slice 
         StaleSlice: The lease is lost.
         SynchronizationFailure: As GraphClient's methods.
     """
-    while services.now() < deadline:
+    while True:
         match work.stage:
             case Stage.LISTING:
                 work = await _list(services, work, deadline)
@@ -52,7 +52,8 @@ async def work_on(services: Services, work: Slice, deadline: datetime) -> Slice 
                 cleaned, work = await asyncio.to_thread(_forget, services, work)
                 if cleaned:
                     return work
-    return None
+        if services.now() >= deadline:
+            return None
 
 
 async def _list(services: Services, work: Slice, deadline: datetime) -> Slice:

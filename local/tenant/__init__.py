@@ -1,0 +1,61 @@
+"""A simulated Microsoft 365 tenant: an HTTP server that speaks Microsoft Graph's delta protocol.
+
+    python -m local.tenant --port 7072 --users 5000 --seed 1
+    curl http://127.0.0.1:7072/control
+
+Its objects are computed from the seed and their number, so a tenant of a million users starts at
+once and takes no memory for them; only what is changed is kept. The same seed, sizes and changes
+give the same tenant, tokens and pages. Nothing survives a restart but what the seed gives; a delta
+token of a history that is no more is answered 410.
+
+Graph is under `/v1.0` and `/beta`, the identity endpoint of App Service at `/msi/token`
+(`IDENTITY_ENDPOINT=http://127.0.0.1:7072/msi/token`, `IDENTITY_HEADER=local-identity-header`).
+
+Control surface, without authentication; objects are users, groups or sites:
+
+    GET    /control                          counts, sequence number, options, fault rules
+    POST   /control/mutate                   {"count": 25, "seed": 7}: that many random changes
+    POST   /control/{objects}                properties (groups: also members, owners as ids) -> 201, the object
+    GET    /control/{objects}/{id}           all properties, "@softDeleted": true where that is so
+    PATCH  /control/{objects}/{id}           properties -> the object
+    DELETE /control/{objects}/{id}           ?permanent=true removes for good; sites always
+    POST   /control/{objects}/{id}/restore   -> the object
+    POST   /control/groups/{id}/members      {"add": [ids], "remove": [ids]} -> {"added", "removed"}; also owners
+    GET    /control/truth/{kind}             NDJSON; kind is users, groups, teams, sites, members or owners
+    GET    /control/faults                   the rules with how often each matched and struck
+    POST   /control/faults                   [rule, ...] are added; DELETE removes all
+    GET    /control/options                  POST {"pageSize": 50, ...} sets some
+    POST   /control/expireTokens             {"resource": "users"|null}: tokens given out until now answer 410
+    GET    /control/requests                 counts per path, delta pages, pages read twice; DELETE begins anew
+
+A fault rule, with its defaults: `{"path": ".*" (searched in the path), "kind": "status", "status": 429,
+"retryAfter": null (seconds or an HTTP date), "code": null, "times": null (for ever), "after": 0,
+"probability": 1.0, "milliseconds": 300, "find": "", "replace": ""}`. Kinds: `status` (also within a
+batch), `latency`, `truncate` (connection closed in the middle of the body), `malformed` (200 with
+broken JSON), `disconnect` (closed before any answer), `rewrite` (regular expression `find` in the
+body becomes `replace`: links to another host, missing ids, wrong types).
+
+`local.tenant.reader.ReferenceReader` keeps a copy by delta rounds and compares it with the truth.
+
+What truth means for a reader: a delta feed tells of a soft-deleted object only its id, so changes made
+in the same round before its deletion are not to be had until it is restored; links of an object
+that was removed for good end without a word, unless `announceHardDeletedLinks` is on.
+
+What it does not imitate:
+
+* replication delay: a change is visible at once, and all reads see one state;
+* throttling by resource units (rules give 429), x-ms-throttle headers, roles and permissions;
+* the 30 days after which soft-deleted objects go, and the age of tokens;
+* `$filter` in delta and in lists (but for the teams' one), `$expand`, `$orderby`, `$search`, `manager`;
+* members other than users and groups; dynamic, hidden and on-premises membership;
+* undeletes hidden by a narrow `$select`; replays in initial rounds; removed links in initial rounds;
+* that security groups cannot be soft-deleted: DELETE does it when asked, random rounds do not;
+* properties listed by Graph but unset here are null for ever; unknown ones are refused;
+* drives, restore points, subscriptions, writes through Graph, other delta resources, tokens by Entra itself.
+"""
+
+from local.tenant.directory import Directory
+from local.tenant.options import Options
+from local.tenant.server import TenantServer, create_app
+
+__all__ = ["Directory", "Options", "TenantServer", "create_app"]

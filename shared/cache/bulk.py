@@ -3,23 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
-from sqlalchemy import Connection, Dialect, Table
+import orjson
+from sqlalchemy import Connection, Dialect, Select, Table, Text, cast, func, literal, literal_column, select
+from sqlalchemy.dialects import postgresql
 
 Row = tuple[Any, ...]
 """A row's values in the order of the table's columns."""
 
-KEYS_PER_QUERY = 5_000
-"""How many keys one IN list holds: SQLite takes 32,766 parameters in a statement, PostgreSQL 65,535."""
 
-T = TypeVar("T")
+def keys(connection: Connection, wanted: Sequence[str] | Sequence[tuple[str, ...]]) -> Select[Any]:
+    """A query that yields these keys, for ``column.in_(…)`` or ``tuple_(…).in_(…)``.
 
-
-def chunks(items: Sequence[T], size: int = KEYS_PER_QUERY) -> Iterator[Sequence[T]]:
-    """The items in runs of at most ``size``."""
-    for start in range(0, len(items), size):
-        yield items[start : start + size]
+    The keys travel as one JSON parameter, so the statement's text does not depend on their number: SQLite keeps the
+    last 128 statements of a connection prepared, and lists of thousands of marks would fill a hundred megabytes.
+    """
+    parameter = orjson.dumps(wanted).decode()
+    width = len(wanted[0]) if wanted and not isinstance(wanted[0], str) else 0
+    if connection.dialect.name == "postgresql":
+        document = cast(literal(parameter, Text), postgresql.JSON)
+        if not width:
+            return select(func.json_array_elements_text(document).column_valued("key"))
+        row = func.json_array_elements(document).column_valued("row")
+        return select(*(row.op("->>")(literal_column(str(position))) for position in range(width)))
+    value = func.json_each(parameter).table_valued("value").c.value
+    if not width:
+        return select(value)
+    return select(*(func.json_extract(value, literal_column(f"'$[{position}]'")) for position in range(width)))
 
 
 def upsert(connection: Connection, table: Table, rows: Sequence[Row]) -> None:

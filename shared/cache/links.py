@@ -73,49 +73,43 @@ def delete_links_of(
     """
     written = 0
     entries: Counter[PartName] = Counter()
-    for some in bulk.chunks(ids):
-        for end in (
-            (links.c.relation.in_(RELATIONS) & links.c.source_id.in_(some)),
-            links.c.target_id.in_(some),
-        ):
-            relations = connection.execute(
-                update(links)
-                .where(links.c.organization_id == key, end, links.c.deleted_at.is_(None))
-                .values(deleted_at=now, change_number=change_number)
-                .returning(links.c.relation)
-            ).scalars()
-            for relation in relations:
-                written += 1
-                if relation in LINK_ONLY_PARTS:
-                    entries[LINK_ONLY_PARTS[relation]] -= 1
+    gone = bulk.keys(connection, ids)
+    for end in (links.c.relation.in_(RELATIONS) & links.c.source_id.in_(gone), links.c.target_id.in_(gone)):
+        relations = connection.execute(
+            update(links)
+            .where(links.c.organization_id == key, end, links.c.deleted_at.is_(None))
+            .values(deleted_at=now, change_number=change_number)
+            .returning(links.c.relation)
+        ).scalars()
+        for relation in relations:
+            written += 1
+            if relation in LINK_ONLY_PARTS:
+                entries[LINK_ONLY_PARTS[relation]] -= 1
     return written, entries
 
 
 def _stored(connection: Connection, key: int, keys: Sequence[LinkKey]) -> dict[LinkKey, tuple[bool, str | None, int]]:
-    found: dict[LinkKey, tuple[bool, str | None, int]] = {}
+    if not keys:
+        return {}
     identity = tuple_(links.c.relation, links.c.source_id, links.c.target_id)
-    for some in bulk.chunks(keys):
-        for row in connection.execute(select(links).where(links.c.organization_id == key, identity.in_(some))):
-            found[row.relation, row.source_id, row.target_id] = (
-                row.deleted_at is None,
-                row.target_type,
-                row.generation,
-            )
-    return found
+    rows = connection.execute(
+        select(links).where(links.c.organization_id == key, identity.in_(bulk.keys(connection, keys)))
+    )
+    return {
+        (row.relation, row.source_id, row.target_id): (row.deleted_at is None, row.target_type, row.generation)
+        for row in rows
+    }
 
 
 def _tombstones(connection: Connection, key: int, ids: Collection[str]) -> set[str]:
     """Of these ids the ones that are known to be gone for good: a slow listing may still name them."""
-    gone: set[str] = set()
-    for some in bulk.chunks(list(ids)):
-        gone.update(
-            connection.execute(
-                select(objects.c.object_id).where(
-                    objects.c.organization_id == key,
-                    objects.c.part.in_(_DIRECTORY_PARTS),
-                    objects.c.object_id.in_(some),
-                    objects.c.deleted_at.is_not(None),
-                )
-            ).scalars()
-        )
-    return gone
+    return set(
+        connection.execute(
+            select(objects.c.object_id).where(
+                objects.c.organization_id == key,
+                objects.c.part.in_(_DIRECTORY_PARTS),
+                objects.c.object_id.in_(bulk.keys(connection, list(ids))),
+                objects.c.deleted_at.is_not(None),
+            )
+        ).scalars()
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from sqlalchemy import Connection, select
@@ -74,55 +74,48 @@ def _replaces(work: Slice, first: bool) -> bool:
 
 
 def _seen(connection: Connection, work: Slice, ids: Sequence[str]) -> Collection[str]:
-    found: set[str] = set()
-    for some in bulk.chunks(ids):
-        found.update(
-            connection.execute(
-                select(seen_objects.c.object_id).where(
-                    seen_objects.c.organization_id == work.organization.key,
-                    seen_objects.c.part == work.part.name,
-                    seen_objects.c.generation == work.generation,
-                    seen_objects.c.object_id.in_(some),
-                )
-            ).scalars()
-        )
-    return found
+    return set(
+        connection.execute(
+            select(seen_objects.c.object_id).where(
+                seen_objects.c.organization_id == work.organization.key,
+                seen_objects.c.part == work.part.name,
+                seen_objects.c.generation == work.generation,
+                seen_objects.c.object_id.in_(bulk.keys(connection, ids)),
+            )
+        ).scalars()
+    )
 
 
 def _stored(
     connection: Connection, work: Slice, records: Sequence[ObjectRecord], seen: Collection[str]
 ) -> dict[str, StoredObject]:
     mine = (objects.c.organization_id == work.organization.key, objects.c.part == work.part.name)
-    stored: dict[str, StoredObject] = {}
-    for some in bulk.chunks(records):
-        rows = connection.execute(
-            select(
-                objects.c.object_id,
-                objects.c.payload_hash,
-                objects.c.generation,
-                objects.c.soft_deleted_at,
-                objects.c.deleted_at,
-            ).where(*mine, objects.c.object_id.in_([record.object_id for record in some]))
+    rows = connection.execute(
+        select(
+            objects.c.object_id,
+            objects.c.payload_hash,
+            objects.c.generation,
+            objects.c.soft_deleted_at,
+            objects.c.deleted_at,
+        ).where(*mine, objects.c.object_id.in_(bulk.keys(connection, [record.object_id for record in records])))
+    )
+    stored = {row.object_id: StoredObject(*row[1:]) for row in rows}
+    merged = [
+        record.object_id
+        for record in records
+        if (old := stored.get(record.object_id)) is not None
+        and needs_payload(
+            record, replaces=_replaces(work, record.object_id not in seen and old.generation < work.generation)
         )
-        found = {row.object_id: StoredObject(*row[1:]) for row in rows}
-        merged = [
-            record.object_id
-            for record in some
-            if (old := found.get(record.object_id)) is not None
-            and needs_payload(
-                record,
-                replaces=_replaces(work, record.object_id not in seen and old.generation < work.generation),
-            )
-        ]
+    ]
+    if merged:
         payloads = connection.execute(
-            select(objects.c.object_id, objects.c.payload).where(*mine, objects.c.object_id.in_(merged))
-        )
-        for row in payloads if merged else ():
-            old = found[row.object_id]
-            found[row.object_id] = StoredObject(
-                old.payload_hash, old.generation, old.soft_deleted_at, old.deleted_at, row.payload
+            select(objects.c.object_id, objects.c.payload).where(
+                *mine, objects.c.object_id.in_(bulk.keys(connection, merged))
             )
-        stored |= found
+        )
+        for row in payloads:
+            stored[row.object_id] = replace(stored[row.object_id], payload=row.payload)
     return stored
 
 

@@ -12,6 +12,7 @@ from datetime import datetime
 import orjson
 from sqlalchemy import ColumnElement, Connection, Table, and_, delete, exists, or_, select, tuple_, update
 
+from shared.cache import bulk
 from shared.cache.links import LINK_ONLY_PARTS
 from shared.cache.tables import links, objects, seen_links, seen_objects
 from shared.models.parts import PartName
@@ -57,7 +58,7 @@ def sweep_objects(
     if ids:
         connection.execute(
             update(objects)
-            .where(*conditions[:2], objects.c.object_id.in_(ids))
+            .where(*conditions[:2], objects.c.object_id.in_(bulk.keys(connection, ids)))
             .values(
                 deleted_at=now,
                 changed_at=now,
@@ -122,7 +123,7 @@ def sweep_links(
     if unseen:
         connection.execute(
             update(links)
-            .where(links.c.organization_id == work.organization.key, identity.in_(unseen))
+            .where(links.c.organization_id == work.organization.key, identity.in_(bulk.keys(connection, unseen)))
             .values(deleted_at=now, change_number=change_number, generation=work.generation)
         )
         for relation, _, _ in unseen:

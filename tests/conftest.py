@@ -1,0 +1,51 @@
+"""Gives every test what it runs on: databases of its own, on both engines."""
+
+import os
+from collections.abc import Generator
+
+import pytest
+
+from tests.databases import Databases, Kind, PostgresUnavailableError, describe_server, start_server
+
+SERVER = pytest.StashKey[str]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # Nothing that a test starts may reach the developer's own database.
+    os.environ.pop("DATABASE_URL", None)
+    if hasattr(config, "workerinput") or config.option.collectonly or config.option.help:
+        return
+    try:
+        if url := os.environ.get("TEST_DATABASE_URL"):
+            config.stash[SERVER] = describe_server(url)
+            return
+        server = start_server()
+    except PostgresUnavailableError as error:
+        pytest.exit(str(error), returncode=1)
+    config.add_cleanup(server.stop)
+    config.stash[SERVER] = server.description
+    # pytest-xdist's workers inherit the environment, and so share the one server.
+    os.environ["TEST_DATABASE_URL"] = server.url
+
+
+def pytest_report_header(config: pytest.Config) -> str | None:
+    return config.stash.get(SERVER, None)
+
+
+@pytest.fixture(scope="session")
+def databases(tmp_path_factory: pytest.TempPathFactory) -> Generator[Databases]:
+    databases = Databases(os.environ["TEST_DATABASE_URL"], tmp_path_factory.mktemp("databases"))
+    yield databases
+    databases.close()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_kind(request: pytest.FixtureRequest) -> Kind:
+    return request.param
+
+
+@pytest.fixture
+def database_url(databases: Databases, database_kind: Kind) -> Generator[str]:
+    """The URL of a fresh, migrated database; a test that takes it runs once on SQLite and once on PostgreSQL."""
+    with databases.fresh(database_kind) as url:
+        yield url

@@ -213,7 +213,7 @@ def _wait_for(process: subprocess.Popen[bytes], url: str) -> None:
 
 def _still_running(process: subprocess.Popen[bytes]) -> None:
     if process.poll() is not None:
-        raise DemoFailed(f"{' '.join(map(str, process.args[1:3]))} ended with exit code {process.returncode}.")
+        raise DemoFailed(f"A process ended with exit code {process.returncode}.")
 
 
 def _refuse_taken(name: str, port: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 from uuid import UUID, uuid4
 
 import azure.functions as func
@@ -42,7 +42,7 @@ def read_body(request: func.HttpRequest, model: type[Model], limit: int) -> Mode
     if not body.strip():
         body = b"{}"
     else:
-        media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        media_type = _header(request, "content-type").partition(";")[0].strip().lower()
         if media_type != "application/json" and not media_type.endswith("+json"):
             raise UnsupportedMediaType("The body must be JSON, with Content-Type: application/json.")
     try:
@@ -72,7 +72,7 @@ def entity_answer(entity: WireModel, status: int = 200, *, headers: Mapping[str,
 def error_answer(request: func.HttpRequest, error: ApiError) -> func.HttpResponse:
     """The answer for an error."""
     request_id, client_request_id = _request_ids(request)
-    document = {
+    document: dict[str, Any] = {
         "error": {
             "code": error.code,
             "message": error.message,
@@ -108,11 +108,14 @@ def complete(request: func.HttpRequest, answer: func.HttpResponse) -> func.HttpR
     return answer
 
 
+def _header(request: func.HttpRequest, name: str) -> str:
+    return cast(Mapping[str, str], request.headers).get(name, "")
+
+
 def _request_ids(request: func.HttpRequest) -> tuple[str, str]:
     own = str(uuid4())
-    given = request.headers.get("client-request-id", "")
     try:
-        return own, str(UUID(given))
+        return own, str(UUID(_header(request, "client-request-id")))
     except ValueError:
         return own, own
 

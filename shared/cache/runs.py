@@ -192,7 +192,7 @@ def _run(row: Row[Any], organization: Organization, part_runs: tuple[PartRun, ..
 
 
 def _counts(row: Row[Any]) -> Counts:
-    return Counts(**{name: row._mapping[name] for name in Counts().as_dict()})
+    return Counts(**{name: getattr(row, name) for name in Counts().as_dict()})
 
 
 def _error(row: Row[Any]) -> SynchronizationError | None:

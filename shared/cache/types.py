@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 from sqlalchemy import DateTime, Dialect, Text, TypeDecorator
-from sqlalchemy.dialects import postgresql
+from sqlalchemy.types import TypeEngine, UserDefinedType
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -29,6 +29,15 @@ class UtcDateTime(TypeDecorator[datetime]):
         return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
 
 
+class _Json(UserDefinedType[Any]):
+    """PostgreSQL's ``json`` without SQLAlchemy's own serialization, which would take the text for a JSON string."""
+
+    cache_ok = True
+
+    def get_col_spec(self, **_: Any) -> str:
+        return "JSON"
+
+
 class JsonDocument(TypeDecorator[Any]):
     """A JSON document that is written as the bytes it was serialized to and read as an object.
 
@@ -39,14 +48,14 @@ class JsonDocument(TypeDecorator[Any]):
     impl = Text
     cache_ok = True
 
-    def load_dialect_impl(self, dialect: Dialect) -> Any:
-        return dialect.type_descriptor(postgresql.JSON() if dialect.name == "postgresql" else Text())
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        return _Json() if dialect.name == "postgresql" else Text()
 
-    def bind_processor(self, dialect: Dialect) -> Any:
-        return lambda value: value.decode() if isinstance(value, bytes) else value
+    def process_bind_param(self, value: Any, dialect: Dialect) -> Any:
+        return value.decode() if isinstance(value, bytes) else value
 
-    def result_processor(self, dialect: Dialect, coltype: object) -> Any:
-        return lambda value: orjson.loads(value) if isinstance(value, str) else value
+    def process_result_value(self, value: Any, dialect: Dialect) -> Any:
+        return orjson.loads(value) if isinstance(value, str) else value
 
 
 class Word(TypeDecorator[str]):
@@ -55,8 +64,8 @@ class Word(TypeDecorator[str]):
     impl = Text
     cache_ok = True
 
-    def load_dialect_impl(self, dialect: Dialect) -> Any:
-        return dialect.type_descriptor(Text(collation="C") if dialect.name == "postgresql" else Text())
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        return Text(collation="C") if dialect.name == "postgresql" else Text()
 
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
         return value.value if isinstance(value, StrEnum) else value

@@ -2,20 +2,22 @@
 
 This module imports msgraph; nothing imports it before something talks to Graph.
 """
+# pyright: strict, reportMissingTypeStubs=false
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 import httpx
+from kiota_abstractions.request_option import RequestOption
 from kiota_authentication_azure.azure_identity_authentication_provider import AzureIdentityAuthenticationProvider
 from kiota_http.kiota_client_factory import KiotaClientFactory
 from kiota_http.middleware import RetryHandler
 from kiota_http.middleware.options import RedirectHandlerOption, RetryHandlerOption
 from msgraph.generated.models.o_data_errors.o_data_error import ODataError
-from msgraph.graph_request_adapter import GraphRequestAdapter, options
+from msgraph.graph_request_adapter import GraphRequestAdapter
 from msgraph.graph_service_client import GraphServiceClient
-from msgraph_core import GraphClientFactory
+from msgraph_core import APIVersion, GraphClientFactory
 from msgraph_core.middleware import GraphTelemetryHandler
 from msgraph_core.middleware.options import GraphTelemetryHandlerOption
 
@@ -50,12 +52,14 @@ class GraphConnection:
     def __init__(
         self, credential: AsyncTokenCredential, scope: str, base_url: str, *, timeout: float, longest_wait: float
     ) -> None:
-        changed = {**options, RedirectHandlerOption.get_key(): RedirectHandlerOption(should_redirect=False)}
+        options: dict[str, RequestOption] = {
+            RedirectHandlerOption.get_key(): RedirectHandlerOption(should_redirect=False)
+        }
         middleware = [
             PatientRetryHandler(longest_wait) if isinstance(handler, RetryHandler) else handler
-            for handler in KiotaClientFactory.get_default_middleware(changed)
+            for handler in KiotaClientFactory.get_default_middleware(options)
         ]
-        middleware.append(GraphTelemetryHandler(options=options[GraphTelemetryHandlerOption.get_key()]))
+        middleware.append(GraphTelemetryHandler(GraphTelemetryHandlerOption(APIVersion.v1)))
         self._credential = credential
         # The SDK's transport does not pass its closing on to the one beneath, so that one is kept at hand.
         self._transport = httpx.AsyncHTTPTransport(http2=True)

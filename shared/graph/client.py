@@ -3,6 +3,7 @@
 The SDK's own deserialization yields some hundred objects a second; the bytes of the same answers, decoded by orjson,
 several hundred times as many (docs/decisions/0003-graph-answers-as-bytes.md).
 """
+# pyright: strict, reportMissingTypeStubs=false
 
 from __future__ import annotations
 
@@ -97,7 +98,7 @@ class GraphClient:
     def _listing(self, builder: Any, **query: Any) -> RequestInformation:
         from kiota_abstractions.base_request_configuration import RequestConfiguration
 
-        parameters = getattr(type(builder), f"{type(builder).__name__}GetQueryParameters")(**query)
+        parameters = getattr(builder, f"{type(builder).__name__}GetQueryParameters")(**query)
         return self._paged(builder.to_get_request_information(RequestConfiguration(query_parameters=parameters)))
 
     def _following(self, builder: Any, link: str) -> RequestInformation:

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from shared.models.parts import CATALOGUE, PartName
 from shared.models.runs import Run, RunType
 
-
 _TO_BE_WIDENED = (RunType.INCREMENTAL, RunType.FULL)
 
 

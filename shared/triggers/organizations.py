@@ -1,4 +1,6 @@
 """HTTP triggers: organizations, their synchronizations and their states."""
+# azure.functions leaves its decorators partly untyped.
+# pyright: strict, reportUnknownMemberType=false
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
 """Queue triggers: slices, the messages that the queue gave up, and the purge of removed organizations."""
+# azure.functions leaves its decorators partly untyped.
+# pyright: strict, reportUnknownMemberType=false
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
 """Timer triggers: the planner."""
+# azure.functions leaves its decorators partly untyped.
+# pyright: strict, reportUnknownMemberType=false
 
 from __future__ import annotations
 

@@ -57,6 +57,7 @@ def host_process(database_url: str, tenant: TenantServer) -> Iterator[tuple[subp
 def wait_for_run(client: httpx.Client, run_id: str, reached: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
     """The run once it is as far as asked."""
     deadline = time.monotonic() + PATIENCE_SECONDS
+    run: dict[str, Any] = {}
     while time.monotonic() < deadline:
         run = client.get(f"/organizations/{NAME}/syncs/{run_id}").raise_for_status().json()
         if reached(run):

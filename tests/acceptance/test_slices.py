@@ -23,9 +23,7 @@ def tenant() -> Iterator[TenantServer]:
 
 
 @pytest.fixture
-def application(
-    monkeypatch: pytest.MonkeyPatch, database_url: str, tenant: TenantServer
-) -> Iterator[Application]:
+def application(monkeypatch: pytest.MonkeyPatch, database_url: str, tenant: TenantServer) -> Iterator[Application]:
     with running_application(monkeypatch, database_url, tenant, GRAPH_PAGE_SIZE="20") as running:
         running.register()
         yield running

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from shared.models.runs import Run, RunCounts, RunEntity
+from shared.models.runs import PartRunEntity, Run, RunCounts, RunEntity
 
 
 def run_entity(run: Run) -> RunEntity:
@@ -18,14 +18,14 @@ def run_entity(run: Run) -> RunEntity:
         error=run.error,
         counts=RunCounts.of(run.counts),
         parts=[
-            {
-                "part": part.part,
-                "type": part.type,
-                "status": part.status,
-                "completed": part.completed,
-                "total": part.total,
-                "error": part.error,
-            }
+            PartRunEntity(
+                part=part.part,
+                type=part.type,
+                status=part.status,
+                completed=part.completed,
+                total=part.total,
+                error=part.error,
+            )
             for part in run.parts
         ],
     )

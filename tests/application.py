@@ -133,15 +133,18 @@ def running_application(
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(shared.services, "utc_now", clock)
     _forget()
-    with HostServer(function_app.app, host_json=HOST_JSON, timers=False, instances=4) as host:
-        application = Application(host, tenant, clock)
-        try:
-            yield application
-        finally:
-            application.client.close()
-            host.call(services().graph.close())
-            services().database.close()
-            _forget()
+    try:
+        with HostServer(function_app.app, host_json=HOST_JSON, timers=False, instances=4) as host:
+            application = Application(host, tenant, clock)
+            try:
+                yield application
+            finally:
+                application.client.close()
+                host.call(host.host.stop())
+                host.call(services().graph.close())
+    finally:
+        services().database.close()
+        _forget()
 
 
 def _forget() -> None:

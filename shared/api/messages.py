@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, TypeVar, cast
 from uuid import UUID, uuid4
@@ -21,6 +22,8 @@ Model = TypeVar("Model", bound=WireModel)
 
 ODATA_JSON = "application/json;odata.metadata=minimal;odata.streaming=true;IEEE754Compatible=false;charset=utf-8"
 _JSON = "application/json;charset=utf-8"
+_COMPLAINTS = 10
+_NAME_LENGTH = 64
 
 
 def read_body(request: func.HttpRequest, model: type[Model], limit: int) -> Model:
@@ -50,9 +53,9 @@ def read_body(request: func.HttpRequest, model: type[Model], limit: int) -> Mode
     except orjson.JSONDecodeError as error:
         raise BadRequest(f"The body is not JSON: {error.msg} at character {error.pos}.") from None
     try:
-        return model.model_validate(document)
+        return model.model_validate(document, by_alias=True, by_name=False)
     except ValidationError as error:
-        raise BadRequest(" ".join(_complaint(detail) for detail in error.errors(include_url=False))) from None
+        raise BadRequest(_complaints(error)) from None
 
 
 def json_answer(
@@ -69,9 +72,26 @@ def entity_answer(entity: WireModel, status: int = 200, *, headers: Mapping[str,
     return json_answer(entity.wire(), status, headers=headers)
 
 
-def error_answer(request: func.HttpRequest, error: ApiError) -> func.HttpResponse:
+@dataclass(frozen=True, slots=True)
+class RequestIds:
+    """The ids under which one request is known: ours, and the caller's where it gave one."""
+
+    request_id: str
+    client_request_id: str
+
+    @classmethod
+    def of(cls, request: func.HttpRequest) -> RequestIds:
+        """The ids of a request; what the caller gives is repeated only if it is a GUID."""
+        own, given = str(uuid4()), _header(request, "client-request-id")
+        try:
+            UUID(given)
+        except ValueError:
+            return cls(own, own)
+        return cls(own, given)
+
+
+def error_answer(ids: RequestIds, error: ApiError) -> func.HttpResponse:
     """The answer for an error."""
-    request_id, client_request_id = _request_ids(request)
     document: dict[str, Any] = {
         "error": {
             "code": error.code,
@@ -80,28 +100,24 @@ def error_answer(request: func.HttpRequest, error: ApiError) -> func.HttpRespons
             "details": [],
             "innerError": {
                 "date": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S"),
-                "request-id": request_id,
-                "client-request-id": client_request_id,
+                "request-id": ids.request_id,
+                "client-request-id": ids.client_request_id,
             },
         }
     }
-    answer = json_answer(document, error.status, headers=error.headers, content_type=ODATA_JSON)
-    answer.headers["request-id"] = request_id
-    return answer
+    return json_answer(document, error.status, headers=error.headers, content_type=ODATA_JSON)
 
 
-def unforeseen_error(request: func.HttpRequest, error: Exception) -> func.HttpResponse:
+def unforeseen_error(ids: RequestIds, error: Exception) -> func.HttpResponse:
     """The answer for an error that nobody foresaw: logged whole, told without its text."""
-    answer = error_answer(request, ApiError("The request could not be served."))
-    logger.error("request %s failed", answer.headers["request-id"], exc_info=error)
-    return answer
+    logger.error("request %s failed", ids.request_id, exc_info=error)
+    return error_answer(ids, ApiError("The request could not be served."))
 
 
-def complete(request: func.HttpRequest, answer: func.HttpResponse) -> func.HttpResponse:
+def complete(ids: RequestIds, answer: func.HttpResponse) -> func.HttpResponse:
     """Adds the headers that every answer carries."""
-    request_id, client_request_id = _request_ids(request)
-    answer.headers.setdefault("request-id", request_id)
-    answer.headers["client-request-id"] = client_request_id
+    answer.headers["request-id"] = ids.request_id
+    answer.headers["client-request-id"] = ids.client_request_id
     answer.headers["OData-Version"] = "4.0"
     answer.headers["Cache-Control"] = "no-store"
     answer.headers["X-Content-Type-Options"] = "nosniff"
@@ -112,14 +128,17 @@ def _header(request: func.HttpRequest, name: str) -> str:
     return cast(Mapping[str, str], request.headers).get(name, "")
 
 
-def _request_ids(request: func.HttpRequest) -> tuple[str, str]:
-    own = str(uuid4())
-    try:
-        return own, str(UUID(_header(request, "client-request-id")))
-    except ValueError:
-        return own, own
+def _complaints(error: ValidationError) -> str:
+    """What is wrong with a body, member by member; its values are not repeated, and names only up to a length."""
+    details = error.errors(include_url=False, include_input=False, include_context=False)
+    told = [_complaint(detail["loc"], detail["type"], detail["msg"]) for detail in details[:_COMPLAINTS]]
+    if len(details) > _COMPLAINTS:
+        told.append(f"And {len(details) - _COMPLAINTS} more.")
+    return " ".join(told)
 
 
-def _complaint(detail: Any) -> str:
-    place = ".".join(str(step) for step in detail["loc"]) or "body"
-    return f"{place}: {detail['msg']}."
+def _complaint(location: tuple[int | str, ...], kind: str, message: str) -> str:
+    place = ".".join(str(step)[:_NAME_LENGTH] for step in location) or "body"
+    if kind in ("model_type", "model_attributes_type", "dict_type"):
+        message = "Input should be a JSON object"
+    return f"{place}: {message}."

@@ -9,13 +9,18 @@ from typing import Any, Concatenate, NoReturn, ParamSpec
 
 import azure.functions as func
 
-from shared.api.messages import complete, error_answer, unforeseen_error
+from shared.api.messages import RequestIds, complete, error_answer, unforeseen_error
 from shared.models.errors import ApiError, MethodNotAllowed, NotFound
 
 Arguments = ParamSpec("Arguments")
 Handler = Callable[Concatenate[func.HttpRequest, Arguments], func.HttpResponse]
 
+_NOTHING_HERE = "There is nothing at this path."
+
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
+
+CLOSED_SEGMENTS = {"version": ("v1.0", "beta"), "owner": ("applications", "servicePrincipals")}
+"""Segments of templates that take certain values only, in any letter case."""
 
 _methods_of: dict[str, set[str]] = {}
 
@@ -25,13 +30,17 @@ def answers(handler: Handler[Arguments]) -> Handler[Arguments]:
 
     @wraps(handler)
     def answered(req: func.HttpRequest, *args: Arguments.args, **kwargs: Arguments.kwargs) -> func.HttpResponse:
+        ids = RequestIds.of(req)
         try:
+            if any("\x00" in value for value in req.route_params.values()):
+                # Nothing is called so, and PostgreSQL takes no text with a NUL.
+                raise NotFound(_NOTHING_HERE)
             answer = handler(req, *args, **kwargs)
         except ApiError as error:
-            answer = error_answer(req, error)
+            answer = error_answer(ids, error)
         except Exception as error:
-            answer = unforeseen_error(req, error)
-        return complete(req, answer)
+            answer = unforeseen_error(ids, error)
+        return complete(ids, answer)
 
     return answered
 
@@ -69,8 +78,24 @@ def refuse_unknown(path: str) -> NoReturn:
     if allowed:
         names = ", ".join(sorted(allowed))
         raise MethodNotAllowed(f"The path takes {names} only.", headers={"Allow": names})
-    raise NotFound("There is nothing at this path.", code="Request_ResourceNotFound")
+    raise NotFound(_NOTHING_HERE)
+
+
+def closed_segment(request: func.HttpRequest, name: str) -> str:
+    """The value of one of CLOSED_SEGMENTS as it is written there.
+
+    Raises:
+        NotFound: It is none of them.
+    """
+    for value in CLOSED_SEGMENTS[name]:
+        if value.lower() == request.route_params[name].lower():
+            return value
+    raise NotFound(_NOTHING_HERE)
 
 
 def _pattern(template: str) -> re.Pattern[str]:
-    return re.compile(re.sub(r"\\{\w+\\}", "[^/]+", re.escape(template)), re.IGNORECASE)
+    def values(segment: re.Match[str]) -> str:
+        closed = CLOSED_SEGMENTS.get(segment[1])
+        return "|".join(map(re.escape, closed)).join(("(?:", ")")) if closed else "[^/]+"
+
+    return re.compile(re.sub(r"\\{(\w+)\\}", values, re.escape(template)), re.IGNORECASE)

@@ -3,34 +3,62 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from operator import eq
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, Dialect, Select, Table, Text, cast, func, literal, literal_column, select
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Dialect,
+    Select,
+    Table,
+    Text,
+    cast,
+    func,
+    literal,
+    literal_column,
+    select,
+    true,
+    tuple_,
+)
 from sqlalchemy.dialects import postgresql
 
 Row = tuple[Any, ...]
 """A row's values in the order of the table's columns."""
 
 
-def keys(connection: Connection, wanted: Sequence[str] | Sequence[tuple[str, ...]]) -> Select[Any]:
-    """A query that yields these keys, for ``column.in_(…)`` or ``tuple_(…).in_(…)``.
+def by_keys(
+    connection: Connection,
+    query: Select[*tuple[Any, ...]],
+    columns: Sequence[ColumnElement[str]],
+    wanted: Sequence[tuple[str, ...]],
+) -> Select[*tuple[Any, ...]]:
+    """The query, restricted to the rows in which these columns have one of the wanted combinations of values.
 
-    The keys travel as one JSON parameter, so the statement's text does not depend on their number: SQLite keeps the
-    last 128 statements of a connection prepared, and lists of thousands of marks would fill a hundred megabytes.
+    Every combination is looked up by itself: PostgreSQL has no statistics of tables that fill within one run, and left
+    to itself compares each row with each key (12,000 links: 10 s instead of 0.1). OFFSET 0 keeps it from joining.
+    """
+    given = _keys(connection, wanted, len(columns))
+    if connection.dialect.name != "postgresql":
+        return query.where(tuple_(*columns).in_(given))
+    keys = given.subquery("wanted")
+    found = query.where(*map(eq, columns, keys.c)).offset(0).lateral("found")
+    return select(found).select_from(keys.join(found, true()))
+
+
+def _keys(connection: Connection, wanted: Sequence[tuple[str, ...]], width: int) -> Select[*tuple[Any, ...]]:
+    """A query that yields the keys.
+
+    They travel as one JSON parameter, so the statement's text does not depend on their number: SQLite keeps the last
+    128 statements of a connection prepared, and lists of thousands of marks would fill a hundred megabytes.
     """
     parameter = orjson.dumps(wanted).decode()
-    width = len(wanted[0]) if wanted and not isinstance(wanted[0], str) else 0
     if connection.dialect.name == "postgresql":
-        document = cast(literal(parameter, Text), postgresql.JSON)
-        if not width:
-            return select(func.json_array_elements_text(document).column_valued("key"))
-        row = func.json_array_elements(document).column_valued("row")
-        return select(*(row.op("->>")(literal_column(str(position))) for position in range(width)))
-    value = func.json_each(parameter).table_valued("value").c.value
-    if not width:
-        return select(value)
-    return select(*(func.json_extract(value, literal_column(f"'$[{position}]'")) for position in range(width)))
+        row = func.json_array_elements(cast(literal(parameter, Text), postgresql.JSON)).column_valued("row")
+        return select(*(row.op("->>")(literal_column(str(place))).label(f"key_{place}") for place in range(width)))
+    row = func.json_each(parameter).table_valued("value").c.value
+    return select(*(func.json_extract(row, literal_column(f"'$[{place}]'")) for place in range(width)))
 
 
 def upsert(connection: Connection, table: Table, rows: Sequence[Row]) -> None:

@@ -80,7 +80,9 @@ def decide(part: Part, record: ObjectRecord, stored: StoredObject | None, *, rep
     object replaces them (``replaces``).
     """
     if record.removal is Removal.HARD_DELETED:
-        return _tombstone(stored, now) if stored is not None and stored.deleted_at is None else _IGNORE
+        # An unknown object gets a tombstone too: an older record of it may still come.
+        new = part.in_scope({}) if stored is None else stored.deleted_at is None
+        return _tombstone(stored, now) if new else _IGNORE
     gone = stored is not None and stored.deleted_at is not None
     if gone and not (record.properties and record.removal is None):
         return _IGNORE

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import Connection, select, tuple_, update
+from sqlalchemy import Connection, Row, select
 
 from shared.cache import bulk
 from shared.cache.tables import links, objects, seen_links
@@ -24,6 +25,7 @@ LINK_ONLY_PARTS = {
 }
 """The part whose entries the links of a relation are."""
 
+_DELETED_AT = list(links.c.keys()).index("deleted_at")
 _DIRECTORY_PARTS = (PartName.USERS, PartName.GROUPS)
 
 
@@ -71,45 +73,56 @@ def delete_links_of(
     Returns:
         As ``write_links``.
     """
-    written = 0
+    query = select(links).where(links.c.organization_id == key, links.c.deleted_at.is_(None))
+    outgoing = [(relation, object_id) for relation in RELATIONS for object_id in ids]
+    found = {
+        (row.relation, row.source_id, row.target_id): row
+        for one_way in (
+            bulk.by_keys(connection, query, [links.c.relation, links.c.source_id], outgoing),
+            bulk.by_keys(connection, query, [links.c.target_id], [(object_id,) for object_id in ids]),
+        )
+        for row in connection.execute(one_way)
+    }
+    return delete_links(connection, list(found.values()), change_number, now)
+
+
+def delete_links(
+    connection: Connection,
+    rows: Sequence[Row[Any]],
+    change_number: int,
+    now: datetime,
+    generation: int | None = None,
+) -> tuple[int, Counter[PartName]]:
+    """Makes tombstones of live links; ``generation`` replaces theirs where it is given.
+
+    Returns:
+        As ``write_links``.
+    """
     entries: Counter[PartName] = Counter()
-    gone = bulk.keys(connection, ids)
-    for end in (links.c.relation.in_(RELATIONS) & links.c.source_id.in_(gone), links.c.target_id.in_(gone)):
-        relations = connection.execute(
-            update(links)
-            .where(links.c.organization_id == key, end, links.c.deleted_at.is_(None))
-            .values(deleted_at=now, change_number=change_number)
-            .returning(links.c.relation)
-        ).scalars()
-        for relation in relations:
-            written += 1
-            if relation in LINK_ONLY_PARTS:
-                entries[LINK_ONLY_PARTS[relation]] -= 1
-    return written, entries
+    tombstones: list[bulk.Row] = []
+    for row in rows:
+        written_in = row.generation if generation is None else generation
+        tombstones.append((*row[:_DELETED_AT], now, change_number, written_in))
+        if row.relation in LINK_ONLY_PARTS:
+            entries[LINK_ONLY_PARTS[row.relation]] -= 1
+    bulk.upsert(connection, links, tombstones)
+    return len(tombstones), entries
 
 
-def _stored(connection: Connection, key: int, keys: Sequence[LinkKey]) -> dict[LinkKey, tuple[bool, str | None, int]]:
-    if not keys:
+def _stored(connection: Connection, key: int, wanted: Sequence[LinkKey]) -> dict[LinkKey, tuple[bool, str | None, int]]:
+    if not wanted:
         return {}
-    identity = tuple_(links.c.relation, links.c.source_id, links.c.target_id)
-    rows = connection.execute(
-        select(links).where(links.c.organization_id == key, identity.in_(bulk.keys(connection, keys)))
-    )
+    query = select(links).where(links.c.organization_id == key)
+    identity = [links.c.relation, links.c.source_id, links.c.target_id]
     return {
         (row.relation, row.source_id, row.target_id): (row.deleted_at is None, row.target_type, row.generation)
-        for row in rows
+        for row in connection.execute(bulk.by_keys(connection, query, identity, wanted))
     }
 
 
 def _tombstones(connection: Connection, key: int, ids: Collection[str]) -> set[str]:
     """Of these ids the ones that are known to be gone for good: a slow listing may still name them."""
-    return set(
-        connection.execute(
-            select(objects.c.object_id).where(
-                objects.c.organization_id == key,
-                objects.c.part.in_(_DIRECTORY_PARTS),
-                objects.c.object_id.in_(bulk.keys(connection, list(ids))),
-                objects.c.deleted_at.is_not(None),
-            )
-        ).scalars()
-    )
+    query = select(objects.c.object_id).where(objects.c.organization_id == key, objects.c.deleted_at.is_not(None))
+    wanted = [(part.value, object_id) for part in _DIRECTORY_PARTS for object_id in ids]
+    rows = connection.execute(bulk.by_keys(connection, query, [objects.c.part, objects.c.object_id], wanted))
+    return set(rows.scalars())

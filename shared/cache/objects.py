@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, Select, Table, select
 
 from shared.cache import bulk
 from shared.cache.changes import Decision, Effect, StoredObject, decide, needs_payload, text_column
@@ -74,31 +75,26 @@ def _replaces(work: Slice, first: bool) -> bool:
 
 
 def _seen(connection: Connection, work: Slice, ids: Sequence[str]) -> Collection[str]:
-    return set(
-        connection.execute(
-            select(seen_objects.c.object_id).where(
-                seen_objects.c.organization_id == work.organization.key,
-                seen_objects.c.part == work.part.name,
-                seen_objects.c.generation == work.generation,
-                seen_objects.c.object_id.in_(bulk.keys(connection, ids)),
-            )
-        ).scalars()
+    query = select(seen_objects.c.object_id).where(
+        seen_objects.c.organization_id == work.organization.key,
+        seen_objects.c.part == work.part.name,
+        seen_objects.c.generation == work.generation,
     )
+    return set(connection.execute(_by_id(connection, query, seen_objects, ids)).scalars())
 
 
 def _stored(
     connection: Connection, work: Slice, records: Sequence[ObjectRecord], seen: Collection[str]
 ) -> dict[str, StoredObject]:
     mine = (objects.c.organization_id == work.organization.key, objects.c.part == work.part.name)
-    rows = connection.execute(
-        select(
-            objects.c.object_id,
-            objects.c.payload_hash,
-            objects.c.generation,
-            objects.c.soft_deleted_at,
-            objects.c.deleted_at,
-        ).where(*mine, objects.c.object_id.in_(bulk.keys(connection, [record.object_id for record in records])))
-    )
+    query = select(
+        objects.c.object_id,
+        objects.c.payload_hash,
+        objects.c.generation,
+        objects.c.soft_deleted_at,
+        objects.c.deleted_at,
+    ).where(*mine)
+    rows = connection.execute(_by_id(connection, query, objects, [record.object_id for record in records]))
     stored = {row.object_id: StoredObject(*row[1:]) for row in rows}
     merged = [
         record.object_id
@@ -109,14 +105,30 @@ def _stored(
         )
     ]
     if merged:
-        payloads = connection.execute(
-            select(objects.c.object_id, objects.c.payload).where(
-                *mine, objects.c.object_id.in_(bulk.keys(connection, merged))
-            )
-        )
-        for row in payloads:
+        payloads = select(objects.c.object_id, objects.c.payload).where(*mine)
+        for row in connection.execute(_by_id(connection, payloads, objects, merged)):
             stored[row.object_id] = replace(stored[row.object_id], payload=row.payload)
     return stored
+
+
+def _by_id(
+    connection: Connection, query: Select[*tuple[Any, ...]], table: Table, ids: Sequence[str]
+) -> Select[*tuple[Any, ...]]:
+    return bulk.by_keys(connection, query, [table.c.object_id], [(object_id,) for object_id in ids])
+
+
+def tombstone(
+    key: int,
+    part: Part,
+    object_id: str,
+    soft_deleted_at: datetime | None,
+    change_number: int,
+    generation: int,
+    now: datetime,
+) -> bulk.Row:
+    """The row of an object that is gone for good."""
+    decision = Decision(Effect.WRITE, {}, b"{}", b"", soft_deleted_at, now)
+    return _row(key, part, object_id, decision, change_number, generation, now)
 
 
 def _row(
@@ -131,7 +143,7 @@ def _row(
         text_column(payload.get("displayName")),
         text_column(payload.get("mail")),
         text_column(payload.get("userPrincipalName")),
-        part.kind(payload) if payload else None,
+        text_column(part.kind(payload)) if payload else None,
         enabled if isinstance(enabled, bool) else None,
         decision.soft_deleted_at,
         decision.deleted_at,

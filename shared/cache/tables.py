@@ -65,6 +65,8 @@ organizations = Table(
     Column("registered_at", UtcDateTime, nullable=False),
     Column("removed_at", UtcDateTime),
     Column("change_number", BigInteger, nullable=False, server_default="0"),
+    # A number is never given twice: what is remembered of a removed organization must not fit a new one.
+    sqlite_autoincrement=True,
 )
 Index(
     "uq_organizations_tenant_id",
@@ -229,8 +231,6 @@ objects = Table(
     Column("payload_hash", LargeBinary, nullable=False),
     Column("payload", JsonDocument, nullable=False),
 )
-Index("ix_objects_display_name", objects.c.organization_id, objects.c.part, objects.c.display_name)
-
 links = Table(
     "links",
     metadata,

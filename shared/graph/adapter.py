@@ -42,6 +42,12 @@ class PatientRetryHandler(RetryHandler):
         return wait if wait <= self._longest_wait else RetryHandlerOption.MAX_DELAY
 
 
+async def _refuse_redirect(response: httpx.Response) -> None:
+    """The SDK would take the body of a redirect that it does not follow for the answer."""
+    if response.is_redirect:
+        raise httpx.TooManyRedirects("Graph's answer is a redirect.", request=response.request)
+
+
 class GraphConnection:
     """The SDK's request builders, and the adapter that sends what they build.
 
@@ -63,7 +69,9 @@ class GraphConnection:
         self._credential = credential
         # The SDK's transport does not pass its closing on to the one beneath, so that one is kept at hand.
         self._transport = httpx.AsyncHTTPTransport(http2=True)
-        client = httpx.AsyncClient(transport=self._transport, timeout=timeout)
+        client = httpx.AsyncClient(
+            transport=self._transport, timeout=timeout, event_hooks={"response": [_refuse_redirect]}
+        )
         self._adapter = GraphRequestAdapter(
             AzureIdentityAuthenticationProvider(credential, scopes=[scope]),
             GraphClientFactory.create_with_custom_middleware(middleware, client=client),

@@ -111,8 +111,7 @@ class GraphClient:
 
     def _refuse_foreign(self, link: str) -> None:
         """Links are data from a server, and the token goes along with them: only Graph's own host gets it."""
-        wanted, given = urlsplit(self._root), urlsplit(link)
-        if (given.scheme, given.netloc.lower()) != (wanted.scheme, wanted.netloc.lower()):
+        if _origin(link) != _origin(self._root):
             raise PartFailure("ForeignLink", "Graph's answer links to another host than Graph's; it is not followed.")
 
     async def _page(self, part: Part, request: RequestInformation, path: str, *, soft_deleted: bool = False) -> Page:
@@ -173,6 +172,16 @@ def _delta_path(part: Part) -> str:
 
 def _deleted_items_path(part: Part) -> str:
     return f"/directory/deletedItems/microsoft.graph.{part.deleted_items}"
+
+
+def _origin(link: str) -> tuple[str, str] | None:
+    """Scheme and authority as they are written, user names and all: clients disagree on how to take them apart."""
+    try:
+        parts = urlsplit(link)
+    except ValueError:
+        return None
+    default_port = {"https": ":443", "http": ":80"}.get(parts.scheme, "")
+    return parts.scheme, parts.netloc.lower().removesuffix(default_port)
 
 
 def _lower(headers: Mapping[str, str]) -> dict[str, str]:

@@ -22,7 +22,7 @@ def credential_for(organization: OrganizationEntity, identity_client_id: str | N
         identity_client_id: Client id of the app's user-assigned managed identity; None for a system-assigned one.
 
     Raises:
-        GraphRefused: The app setting that holds the certificate or secret is missing.
+        GraphRefused: The app setting that holds the certificate or secret is missing, or holds none.
     """
     from azure.identity.aio import (
         CertificateCredential,
@@ -48,12 +48,16 @@ def credential_for(organization: OrganizationEntity, identity_client_id: str | N
                 authority=cloud.authority,
             )
         case CredentialKind.CERTIFICATE:
-            return CertificateCredential(
-                tenant_id,
-                client_id,
-                certificate_data=b64decode(_stored_value(organization)),
-                authority=cloud.authority,
-            )
+            try:
+                certificate = b64decode(_stored_value(organization), validate=True)
+                return CertificateCredential(
+                    tenant_id, client_id, certificate_data=certificate, authority=cloud.authority
+                )
+            except ValueError:
+                raise GraphRefused(
+                    "CredentialUnavailable",
+                    f"The app setting {_setting_of(organization)} holds no certificate in base64.",
+                ) from None
         case CredentialKind.SECRET:
             return ClientSecretCredential(tenant_id, client_id, _stored_value(organization), authority=cloud.authority)
 
@@ -64,8 +68,12 @@ def secret_setting(name: str) -> str:
 
 
 def _stored_value(organization: OrganizationEntity) -> str:
-    setting = secret_setting(organization.credential.key_vault_secret or "")
+    setting = _setting_of(organization)
     value = os.environ.get(setting)
     if not value:
-        raise GraphRefused("CredentialUnavailable", f"The app setting {setting} is missing.", tenant_actionable=False)
+        raise GraphRefused("CredentialUnavailable", f"The app setting {setting} is missing.")
     return value
+
+
+def _setting_of(organization: OrganizationEntity) -> str:
+    return secret_setting(organization.credential.key_vault_secret or "")

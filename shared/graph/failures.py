@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from math import isnan
 
 from shared.models.errors import CursorExpired, GraphRefused, GraphThrottled, GraphUnavailable, SynchronizationFailure
 from shared.models.parts import Part
@@ -13,6 +14,7 @@ _EXPIRED_CODES = frozenset(
     {"syncstatenotfound", "resyncrequired", "resyncchangesapplydifferences", "resyncchangesuploaddifferences"}
 )
 _RETRY_WITHOUT_ADVICE_SECONDS = 60.0
+_LONGEST_WAIT_SECONDS = 86_400.0
 
 
 def failure_of_answer(
@@ -53,15 +55,18 @@ def failure_of_answer(
 
 
 def retry_after(value: str | None, now: datetime) -> float | None:
-    """The seconds that a Retry-After header asks for, given as a number or as an HTTP date; None without advice."""
+    """The seconds that a Retry-After header asks for, given as a number or as an HTTP date; None without advice.
+
+    At most a day: whoever asks for longer has to ask again.
+    """
     if value is None:
         return None
     try:
-        return max(0.0, float(value))
+        seconds = float(value)
     except ValueError:
-        pass
-    try:
-        moment = parsedate_to_datetime(value)
-    except ValueError:
-        return None
-    return max(0.0, ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - now).total_seconds())
+        try:
+            moment = parsedate_to_datetime(value)
+        except ValueError:
+            return None
+        seconds = ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - now).total_seconds()
+    return None if isnan(seconds) else min(max(0.0, seconds), _LONGEST_WAIT_SECONDS)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import orjson
 
 from shared.models.errors import GraphUnavailable, PartFailure
-from shared.models.parts import Part
+from shared.models.parts import Part, Relation
 from shared.models.records import LinkChange, ObjectRecord, Page, Removal
 
 
@@ -26,12 +26,14 @@ def parse_page(body: bytes, part: Part, *, soft_deleted: bool = False) -> Page:
     """
     try:
         document = orjson.loads(body)
-        values = document["value"]
+        values: Any = document["value"]
         next_link, delta_link = document.get("@odata.nextLink"), document.get("@odata.deltaLink")
+        if not isinstance(values, list) or not all(isinstance(link, str | None) for link in (next_link, delta_link)):
+            raise TypeError
     except (orjson.JSONDecodeError, TypeError, KeyError, AttributeError):
         raise GraphUnavailable("MalformedAnswer", f"Graph's answer for {part.name} is not a page of objects.") from None
     records: dict[str, ObjectRecord] = {}
-    for value in values:
+    for value in cast(list[Any], values):
         record = _record(value, part)
         if soft_deleted:
             record.removal = Removal.SOFT_DELETED
@@ -56,22 +58,25 @@ def _record(value: Any, part: Part) -> ObjectRecord:
     try:
         key = object_key(part, value["id"])
         removal = _removal(value)
-        links = [
-            LinkChange(
-                relation=relation,
-                target_id=link["id"].lower(),
-                target_type=link.get("@odata.type"),
-                removed="@removed" in link,
-            )
-            for relation in part.relations
-            for link in value.get(f"{relation}@delta") or ()
-        ]
+        links = [_link(relation, link) for relation in part.relations for link in value.get(f"{relation}@delta") or ()]
         properties = {name: known for name, known in value.items() if "@" not in name}
+        if not key:
+            raise ValueError
     except (KeyError, TypeError, AttributeError, ValueError):
         raise PartFailure("MalformedRecord", f"Graph sent a record for {part.name} that cannot be read.") from None
     if len(properties) == 1 or removal is Removal.HARD_DELETED:
         properties = {}
     return ObjectRecord(object_id=key, properties=properties, removal=removal, links=links)
+
+
+def _link(relation: Relation, link: Any) -> LinkChange:
+    target_type = link.get("@odata.type")
+    return LinkChange(
+        relation=relation,
+        target_id=link["id"].lower(),
+        target_type=target_type if isinstance(target_type, str) else None,
+        removed="@removed" in link,
+    )
 
 
 def _removal(value: Mapping[str, Any]) -> Removal | None:

@@ -28,9 +28,14 @@ class PartName(StrEnum):
     TEAMS = "teams"
 
 
+def _holds(properties: Properties, name: str, word: str) -> bool:
+    words = properties.get(name)
+    return isinstance(words, list) and word in words
+
+
 def is_team(group: Properties) -> bool:
     """Whether a group carries a team (graph.md §5: resourceProvisioningOptions holds ``Team``)."""
-    return "Team" in (group.get("resourceProvisioningOptions") or ())
+    return _holds(group, "resourceProvisioningOptions", "Team")
 
 
 def _everything(_: Properties) -> bool:
@@ -42,7 +47,7 @@ def _user_kind(user: Properties) -> str | None:
 
 
 def _group_kind(group: Properties) -> str:
-    if "Unified" in (group.get("groupTypes") or ()):
+    if _holds(group, "groupTypes", "Unified"):
         return "Microsoft365"
     if group.get("mailEnabled"):
         return "MailEnabledSecurity" if group.get("securityEnabled") else "Distribution"

@@ -12,8 +12,8 @@ from shared.models.base import NEVER, UtcTime, WireModel
 
 
 def iso_duration(value: timedelta) -> str:
-    """Edm.Duration of a non-negative time span, e.g. ``PT40M``; msgraph-sdk reads a negative one as nothing."""
-    total = round(value.total_seconds())
+    """Edm.Duration of a time span in whole seconds, e.g. ``PT40M``; msgraph-sdk reads a negative one as nothing."""
+    total = max(0, round(value.total_seconds()))
     days, rest = divmod(total, 86_400)
     hours, rest = divmod(rest, 3_600)
     minutes, seconds = divmod(rest, 60)

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from shared.models.parts import CATALOGUE, PartName
-from shared.models.runs import Run, RunType
+from shared.models.runs import Run, RunStatus, RunType
 
 _TO_BE_WIDENED = (RunType.INCREMENTAL, RunType.FULL)
 
@@ -73,7 +73,8 @@ def _run_type(part_types: Iterable[RunType]) -> RunType:
 
 
 def _covers(run: Run, asked: Mapping[PartName, RunType]) -> bool:
-    has = _types(run)
+    # A part that has failed in the run will not be read again by it.
+    has = {part.part: part.type for part in run.parts if part.status is not RunStatus.FAILED}
     return all(has.get(name) in (part_type, RunType.FULL) for name, part_type in asked.items())
 
 

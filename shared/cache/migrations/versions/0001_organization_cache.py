@@ -46,7 +46,6 @@ def upgrade() -> None:
         sa.Column("payload", types.JsonDocument(), nullable=False),
         sa.PrimaryKeyConstraint("organization_id", "part", "object_id", name=op.f("pk_objects")),
     )
-    op.create_index("ix_objects_display_name", "objects", ["organization_id", "part", "display_name"], unique=False)
     op.create_table(
         "organizations",
         sa.Column("organization_id", sa.Integer(), autoincrement=True, nullable=False),
@@ -64,6 +63,7 @@ def upgrade() -> None:
         sa.Column("removed_at", types.UtcDateTime(), nullable=True),
         sa.Column("change_number", sa.BigInteger(), server_default="0", nullable=False),
         sa.PrimaryKeyConstraint("organization_id", name=op.f("pk_organizations")),
+        sqlite_autoincrement=True,
     )
     op.create_index(
         op.f("ix_organizations_application_object_id"), "organizations", ["application_object_id"], unique=False
@@ -353,7 +353,6 @@ def downgrade() -> None:
     )
     op.drop_index(op.f("ix_organizations_application_object_id"), table_name="organizations")
     op.drop_table("organizations")
-    op.drop_index("ix_objects_display_name", table_name="objects")
     op.drop_table("objects")
     op.drop_index("ix_links_target_id", table_name="links")
     op.drop_table("links")

@@ -1,0 +1,76 @@
+"""Reading state does not pay for what talks to Graph or migrates the database: it is not even imported."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import orjson
+
+from tests.api.support import jobs_path
+from tests.application import NAME, Application
+
+ROOT = Path(__file__).parents[2]
+EXPENSIVE = ["msgraph", "msgraph_core", "kiota_", "azure.identity", "azure.core", "msal", "alembic"]
+
+# Answers requests as the local host does, in a process that has done nothing else.
+PROGRAM = """
+import asyncio, json, sys
+
+import function_app
+
+def expensive():
+    return sorted(name for name in sys.modules if name.startswith(tuple(json.loads(sys.argv[1]))))
+
+after_import = expensive()
+
+import httpx
+from local.host import FunctionsHost
+
+async def answer():
+    host_json = {"extensions": {"http": {"routePrefix": ""}}}
+    async with FunctionsHost(function_app.app, host_json=host_json, timers=False, port=None) as host:
+        transport = httpx.ASGITransport(host.asgi_app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://app") as client:
+            return [(await client.get(path)).status_code for path in json.loads(sys.argv[2])]
+
+statuses = asyncio.run(answer())
+print(json.dumps({"after_import": after_import, "statuses": statuses, "after_requests": expensive()}))
+"""
+
+
+def test_importing_the_app_and_answering_about_state_leaves_graph_alone(
+    registry: Application, database_url: str
+) -> None:
+    entity = registry.register()
+    paths = [
+        f"/organizations/{NAME}/syncState",
+        "/organizations/syncState",
+        jobs_path(),
+        f"{jobs_path('beta', 'servicePrincipals')}/{entity['jobId']}",
+        "/organizations",
+        f"/organizations/{NAME}",
+        "/health",
+    ]
+    environment = {
+        **{name: value for name, value in os.environ.items() if not name.startswith("AzureWebJobs")},
+        "DATABASE_URL": database_url,
+        "PYTHONPATH": str(ROOT),
+    }
+
+    process = subprocess.run(
+        [sys.executable, "-c", PROGRAM, orjson.dumps(EXPENSIVE), orjson.dumps(paths)],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+    assert process.returncode == 0, process.stderr
+    told = orjson.loads(process.stdout.splitlines()[-1])
+    assert told["statuses"] == [200] * len(paths)
+    assert told["after_import"] == []
+    assert told["after_requests"] == []

@@ -1,0 +1,55 @@
+"""A server that answers what a test tells it to, and remembers what it was asked."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+
+@dataclass
+class ScriptedServer:
+    """Answers every GET alike.
+
+    Attributes:
+        requests: Path and Authorization header of what was asked, in order.
+    """
+
+    url: str = ""
+    status: int = 200
+    content_type: str = "application/json"
+    body: bytes = b'{"value": []}'
+    headers: dict[str, str] = field(default_factory=dict[str, str])
+    requests: list[tuple[str, str | None]] = field(default_factory=list[tuple[str, str | None]])
+
+
+@contextmanager
+def scripted_server() -> Iterator[ScriptedServer]:
+    script = ScriptedServer()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            script.requests.append((self.path, self.headers.get("Authorization")))
+            self.send_response(script.status)
+            if script.content_type:
+                self.send_header("Content-Type", script.content_type)
+            self.send_header("Content-Length", str(len(script.body)))
+            for name, value in script.headers.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(script.body)
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Says nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        script.url = f"http://127.0.0.1:{server.server_address[1]}"
+        try:
+            yield script
+        finally:
+            server.shutdown()
+            thread.join()

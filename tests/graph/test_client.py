@@ -1,0 +1,415 @@
+"""msgraph-sdk and azure-identity against the simulated tenant: what is asked, and what becomes of bad answers."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from collections.abc import Coroutine, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import Any, TypeVar
+
+import httpx
+import pytest
+
+from local.tenant import Directory, Options, TenantServer
+from shared.graph.client import GraphClient, GraphClients
+from shared.models.errors import (
+    CursorExpired,
+    GraphRefused,
+    GraphThrottled,
+    GraphUnavailable,
+    PartFailure,
+    SynchronizationFailure,
+)
+from shared.models.organizations import Organization, OrganizationEntity
+from shared.models.parts import CATALOGUE, Part, PartName
+from shared.models.records import Page, Removal
+from shared.settings import Settings
+from tests.application import APPLICATION, NAME
+from tests.graph.servers import ScriptedServer, scripted_server
+
+T = TypeVar("T")
+
+USERS, GROUPS, MEMBERS, SITES, TEAMS = (CATALOGUE[name] for name in PartName)
+EVERY_PART = pytest.mark.parametrize("part", CATALOGUE.values(), ids=lambda part: part.name)
+CALM = Options(replay_probability=0, empty_page_probability=0)
+
+
+@dataclass
+class Graph:
+    """A client that talks to the tenant, or to another server in its place.
+
+    Attributes:
+        surface: The tenant's control surface.
+        waits: The seconds that the SDK waited for, none of them really.
+    """
+
+    tenant: TenantServer
+    surface: httpx.Client
+    runner: asyncio.Runner
+    cleanup: ExitStack
+    waits: list[float]
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        return self.runner.run(work)
+
+    def client(self, url: str | None = None, credential: dict[str, str] | None = None, **changed: Any) -> GraphClient:
+        settings = Settings.model_validate({"graph_url": url or self.tenant.url, **changed})
+        clients = GraphClients(settings, lambda: datetime.now(UTC))
+        self.cleanup.callback(lambda: self.run(clients.close()))
+        return clients.get(organization(self.tenant.directory.tenant_id, credential))
+
+    def control(self, path: str, body: object = None, method: str = "POST") -> Any:
+        answer = self.surface.request(method, path, json=body).raise_for_status()
+        return answer.json() if answer.content else None
+
+    def fault(self, **rule: Any) -> None:
+        self.control("/faults", [{"path": "^/v1.0", **rule}])
+
+    def asked(self) -> dict[str, int]:
+        return self.control("/requests", method="GET")["paths"]
+
+    def read(self, client: GraphClient, part: Part) -> list[Page]:
+        """All pages of the part's delta query."""
+
+        async def pages() -> list[Page]:
+            found = [await client.first_page(part)]
+            while (link := found[-1].next_link) is not None:
+                found.append(await client.next_page(part, link))
+            return found
+
+        return self.run(pages())
+
+
+def organization(tenant_id: str, credential: dict[str, str] | None = None) -> Organization:
+    entity = {"id": tenant_id, "jobId": "x", "registeredDateTime": "2026-01-02T03:00:00Z", "tenantId": tenant_id}
+    entity |= {"name": NAME}
+    document = {**entity, "application": APPLICATION, "credential": credential or {}}
+    return Organization(1, OrganizationEntity.model_validate(document))
+
+
+@pytest.fixture
+def graph(monkeypatch: pytest.MonkeyPatch) -> Iterator[Graph]:
+    waits: list[float] = []
+
+    async def at_once(delay: float) -> None:
+        waits.append(delay)
+
+    with (
+        TenantServer(Directory(users=50, groups=12, sites=9), CALM) as tenant,
+        httpx.Client(base_url=f"{tenant.url}/control") as control,
+        asyncio.Runner() as runner,
+    ):
+        monkeypatch.setenv("IDENTITY_ENDPOINT", f"{tenant.url}/msi/token")
+        monkeypatch.setenv("IDENTITY_HEADER", "local-identity-header")
+        with ExitStack() as cleanup, monkeypatch.context() as patched:
+            patched.setattr("kiota_http.middleware.retry_handler.asyncio", SimpleNamespace(sleep=at_once))
+            yield Graph(tenant, control, runner, cleanup, waits)
+
+
+@pytest.fixture
+def other() -> Iterator[ScriptedServer]:
+    with scripted_server() as server:
+        yield server
+
+
+@EVERY_PART
+def test_every_part_is_read_with_its_own_properties_and_relations(graph: Graph, part: Part) -> None:
+    records = [record for page in graph.read(graph.client(), part) for record in page.records]
+    number = graph.control("", method="GET")["counts"][part.collection]["live"]
+    assert len({record.object_id for record in records}) == number
+    selected = set(part.properties) if len(part.properties) > 1 else set()
+    assert {frozenset(record.properties) for record in records} == {frozenset(selected)}
+    assert {link.relation for record in records for link in record.links} == set(part.relations)
+
+
+def test_a_token_of_the_managed_identity_is_asked_for_once_and_taken_along(graph: Graph) -> None:
+    client = graph.client(graph_page_size=10)
+    assert len(graph.read(client, USERS)) == 5
+    assert graph.asked()["/msi/token"] == 1
+
+
+def test_the_page_size_is_asked_for_on_every_page(graph: Graph) -> None:
+    pages = graph.read(graph.client(graph_page_size=20), USERS)
+    assert [len(page.records) for page in pages] == [20, 20, 10]
+    assert pages[-1].delta_link is not None
+
+
+def test_the_delta_link_brings_what_changed_since(graph: Graph) -> None:
+    client = graph.client()
+    link = graph.read(client, USERS)[-1].delta_link or ""
+    created = graph.control("/users", {"displayName": "New", "userPrincipalName": "new@contoso.onmicrosoft.com"})
+    (record,) = graph.run(client.next_page(USERS, link)).records
+    assert (record.object_id, record.properties["displayName"]) == (created["id"], "New")
+
+
+@pytest.mark.parametrize("part", [USERS, GROUPS, TEAMS], ids=["users", "groups", "teams"])
+def test_soft_deleted_objects_are_listed_with_the_parts_properties(graph: Graph, part: Part) -> None:
+    client = graph.client(graph_page_size=10)
+    graph.read(client, part)
+    ids = [record.object_id for record in graph.run(client.first_page(part)).records][:3]
+    for identifier in ids:
+        graph.control(f"/{part.collection}/{identifier}", method="DELETE")
+    page = graph.run(client.first_deleted_page(part))
+    assert {record.object_id for record in page.records} == set(ids)
+    assert all(record.removal is Removal.SOFT_DELETED for record in page.records)
+    assert all(set(record.properties) == set(part.properties) for record in page.records)
+    assert (page.next_link, page.delta_link) == (None, None)
+
+
+def test_pages_of_soft_deleted_objects_follow_one_another(graph: Graph) -> None:
+    client = graph.client()
+    ids = [record.object_id for record in graph.run(client.first_page(USERS)).records]
+    for identifier in ids:
+        graph.control(f"/users/{identifier}", method="DELETE")
+    # A plain list has 100 objects a page, more than the tenant has; a smaller one is made by its own option.
+    first = graph.run(client.first_deleted_page(USERS))
+    link = f"{graph.tenant.url}/v1.0/directory/deletedItems/microsoft.graph.user?$top=20&$select=id,displayName"
+    page = graph.run(client.next_deleted_page(USERS, link))
+    found = [record.object_id for record in page.records]
+    while page.next_link is not None:
+        page = graph.run(client.next_deleted_page(USERS, page.next_link))
+        found += [record.object_id for record in page.records]
+    assert sorted(found) == sorted(record.object_id for record in first.records) == sorted(ids)
+
+
+@pytest.mark.parametrize(("part", "number"), [(USERS, 50), (GROUPS, 12), (MEMBERS, 12), (TEAMS, 12), (SITES, None)])
+def test_graph_tells_how_many_objects_to_expect_but_of_sites(graph: Graph, part: Part, number: int | None) -> None:
+    assert graph.run(graph.client().count(part)) == number
+
+
+@pytest.mark.parametrize("rule", [{"status": 403}, {"status": 400}, {"kind": "rewrite", "find": "50", "replace": "?"}])
+def test_without_a_usable_number_the_total_is_unknown(graph: Graph, rule: dict[str, Any]) -> None:
+    graph.fault(kind=rule.pop("kind", "status"), **rule)
+    assert graph.run(graph.client().count(USERS)) is None
+
+
+# --- Links --------------------------------------------------------------------------------------------------------
+
+
+def test_a_link_to_another_host_is_not_followed_and_the_token_stays_here(graph: Graph, other: ScriptedServer) -> None:
+    client = graph.client(graph_page_size=10)
+    graph.fault(kind="rewrite", find=f'"{graph.tenant.url}/v1.0', replace=f'"{other.url}/v1.0')
+    link = graph.run(client.first_page(USERS)).next_link or ""
+    assert link.startswith(other.url)
+    for follow in (client.next_page, client.next_deleted_page):
+        with pytest.raises(PartFailure) as failed:
+            graph.run(follow(USERS, link))
+        assert failed.value.code == "ForeignLink"
+        assert other.url not in failed.value.message
+    assert other.requests == []
+
+
+@pytest.mark.parametrize(
+    "link",
+    [
+        "https://{host}/v1.0/users/delta",
+        "http://{host}@evil.example/v1.0/users/delta",
+        "http://{host}.evil.example/v1.0/users/delta",
+        "http://evil.example\\@{host}/v1.0/users/delta",
+        "//{host}/v1.0/users/delta",
+        "/v1.0/users/delta",
+        "",
+        "http://[",
+        "http://{host}]/",
+    ],
+)
+def test_only_links_to_graphs_own_host_are_followed(graph: Graph, link: str) -> None:
+    client = graph.client()
+    with pytest.raises(PartFailure):
+        graph.run(client.next_page(USERS, link.format(host=graph.tenant.url.removeprefix("http://"))))
+    assert graph.asked() == {}
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>Moved</html>"])
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_is_not_followed(graph: Graph, other: ScriptedServer, status: int, body: bytes) -> None:
+    with scripted_server() as front:
+        front.status, front.body = status, body
+        front.headers = {"Location": f"{other.url}/v1.0/users/delta"}
+        client = graph.client(front.url)
+        with pytest.raises(SynchronizationFailure):
+            graph.run(client.first_page(USERS))
+        assert len(front.requests) == 1
+    assert other.requests == []
+
+
+# --- Throttling ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", [429, 503, 504])
+def test_a_short_wait_is_waited_for_and_the_page_comes(graph: Graph, status: int) -> None:
+    graph.fault(status=status, retryAfter=7, times=1)
+    assert graph.run(graph.client().first_page(USERS)).records
+    assert graph.waits == [7]
+
+
+def test_a_long_wait_is_left_to_the_planner_at_once(graph: Graph) -> None:
+    client = graph.client()
+    graph.fault(status=429, retryAfter=31)
+    with pytest.raises(GraphThrottled) as throttled:
+        graph.run(client.first_page(USERS))
+    assert throttled.value.retry_after == 31
+    assert graph.waits == []
+    assert graph.asked()["/v1.0/users/delta"] == 1
+
+
+def test_how_long_a_wait_is_waited_for_is_a_setting(graph: Graph) -> None:
+    graph.fault(status=429, retryAfter=31, times=1)
+    assert graph.run(graph.client(graph_max_wait_seconds=31).first_page(USERS)).records
+    assert graph.waits == [31]
+
+
+def test_throttling_without_end_is_given_up_with_graphs_last_word(graph: Graph) -> None:
+    graph.fault(status=429, retryAfter=5)
+    with pytest.raises(GraphThrottled) as throttled:
+        graph.run(graph.client().first_page(USERS))
+    assert throttled.value.retry_after == 5
+    assert graph.waits == [5, 5, 5]
+
+
+def test_throttling_without_advice_is_tried_again_soon_and_then_left_for_a_minute(graph: Graph) -> None:
+    graph.fault(status=429)
+    with pytest.raises(GraphThrottled) as throttled:
+        graph.run(graph.client().first_page(USERS))
+    assert throttled.value.retry_after == 60
+    assert 0 < sum(graph.waits) < 10
+
+
+# --- Refusals and broken answers ----------------------------------------------------------------------------------
+
+
+@EVERY_PART
+def test_a_cursor_that_graph_no_longer_knows_has_expired(graph: Graph, part: Part) -> None:
+    client = graph.client()
+    link = graph.read(client, part)[-1].delta_link or ""
+    graph.control("/expireTokens", {})
+    with pytest.raises(CursorExpired) as failed:
+        graph.run(client.next_page(part, link))
+    assert link not in failed.value.message
+    assert link.partition("token=")[2] not in failed.value.message
+
+
+def test_a_cursor_that_graph_never_knew_has_expired(graph: Graph) -> None:
+    with pytest.raises(CursorExpired):
+        graph.run(graph.client().next_page(USERS, f"{graph.tenant.url}/v1.0/users/delta?$deltatoken=unknown"))
+
+
+def test_a_missing_permission_is_named(graph: Graph) -> None:
+    graph.fault(status=403)
+    with pytest.raises(GraphRefused, match=r"Sites\.Read\.All") as failed:
+        graph.run(graph.client().first_page(SITES))
+    assert failed.value.tenant_actionable
+    assert failed.value.code == "Authorization_RequestDenied"
+
+
+@pytest.mark.parametrize("kind", ["truncate", "disconnect", "malformed"])
+def test_a_broken_answer_may_be_asked_for_again(graph: Graph, kind: str) -> None:
+    client = graph.client()
+    graph.fault(kind=kind, times=1)
+    with pytest.raises(GraphUnavailable):
+        graph.run(client.first_page(USERS))
+    assert graph.run(client.first_page(USERS)).records
+
+
+def test_an_answer_that_takes_too_long_may_be_asked_for_again(graph: Graph) -> None:
+    client = graph.client(graph_timeout_seconds=0.3)
+    graph.run(client.count(USERS))
+    graph.fault(kind="latency", milliseconds=700)
+    with pytest.raises(GraphUnavailable) as failed:
+        graph.run(client.first_page(USERS))
+    assert failed.value.code == "NoAnswer"
+
+
+def test_a_server_that_is_not_there_may_be_there_later(graph: Graph) -> None:
+    with scripted_server() as gone:
+        url = gone.url
+    with pytest.raises(GraphUnavailable) as failed:
+        graph.run(graph.client(url).first_page(USERS))
+    assert failed.value.code == "NoAnswer"
+
+
+@pytest.mark.parametrize("status", [200, 400, 403, 500, 502, 503])
+@pytest.mark.parametrize(
+    ("content_type", "body"),
+    [
+        ("text/html", b"<html>Bad gateway</html>"),
+        ("application/json", b""),
+        ("application/json", b"{"),
+        ("application/json", b'"text"'),
+        ("application/json", b'{"error": "text"}'),
+        ("application/json", b'{"error": {"code": 5}}'),
+        ("text/plain", b"no"),
+        ("", b"no"),
+    ],
+)
+def test_an_answer_that_is_not_graphs_is_a_clear_failure(
+    graph: Graph, other: ScriptedServer, status: int, content_type: str, body: bytes
+) -> None:
+    # A proxy or a gateway in between answers like this.
+    other.status, other.content_type, other.body = status, content_type, body
+    other.headers = {"Retry-After": "300"} if status == 503 else {}
+    client = graph.client(other.url)
+    with pytest.raises(SynchronizationFailure) as failed:
+        graph.run(client.first_page(USERS))
+    if status == 200 or status >= 500:
+        assert isinstance(failed.value, GraphUnavailable)
+    if status == 503:
+        assert isinstance(failed.value, GraphThrottled)
+    if status == 403:
+        assert "User.Read.All" in failed.value.message
+
+
+def test_an_answer_without_content_may_be_asked_for_again(graph: Graph, other: ScriptedServer) -> None:
+    other.status, other.body = 204, b""
+    with pytest.raises(GraphUnavailable):
+        graph.run(graph.client(other.url).first_page(USERS))
+
+
+# --- Credentials --------------------------------------------------------------------------------------------------
+
+
+def test_an_identity_that_gets_no_token_is_for_the_tenant_to_repair(
+    graph: Graph, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("IDENTITY_HEADER", "hunter2")
+    with pytest.raises(GraphRefused) as failed:
+        graph.run(graph.client().first_page(USERS))
+    assert failed.value.code == "EncounteredCredentialError"
+    assert failed.value.tenant_actionable
+    assert "hunter2" not in failed.value.message
+
+
+@pytest.mark.parametrize("kind", ["secret", "certificate"])
+def test_a_missing_app_setting_of_a_stored_credential_is_named(
+    graph: Graph, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    monkeypatch.delenv("ORGANIZATION_SECRET_CONTOSO_1", raising=False)
+    with pytest.raises(GraphRefused, match="ORGANIZATION_SECRET_CONTOSO_1"):
+        graph.client(credential={"kind": kind, "keyVaultSecret": "contoso-1"})
+
+
+@pytest.mark.parametrize("value", ["hunter2", base64.b64encode(b"hunter2").decode()], ids=["no base64", "no pfx"])
+def test_a_certificate_that_cannot_be_read_is_a_clear_failure(
+    graph: Graph, monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
+    monkeypatch.setenv("ORGANIZATION_SECRET_CONTOSO_1", value)
+    with pytest.raises(GraphRefused) as failed:
+        graph.client(credential={"kind": "certificate", "keyVaultSecret": "contoso-1"})
+    assert value not in failed.value.message
+
+
+def test_one_organization_has_one_client_and_a_new_one_after_closing(graph: Graph) -> None:
+    clients = GraphClients(Settings.model_validate({"graph_url": graph.tenant.url}), lambda: datetime.now(UTC))
+    contoso = organization(graph.tenant.directory.tenant_id)
+    client = clients.get(contoso)
+    assert clients.get(contoso) is client
+    graph.run(client.first_page(USERS))
+    graph.run(clients.close())
+    again = clients.get(contoso)
+    assert again is not client
+    assert graph.run(again.first_page(USERS)).records
+    graph.run(clients.close())

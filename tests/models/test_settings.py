@@ -1,0 +1,78 @@
+"""App settings: what holds without any, and how an unusable one is refused."""
+
+import os
+from datetime import timedelta
+
+import pytest
+from pydantic import ValidationError
+
+from shared.settings import Settings
+
+
+@pytest.fixture(autouse=True)
+def no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in Settings.model_fields:
+        for spelling in (name, name.upper()):
+            if spelling in os.environ:
+                monkeypatch.delenv(spelling)
+
+
+def test_nothing_has_to_be_set() -> None:
+    settings = Settings()
+    assert settings.database_url == "sqlite:///organization-cache.db"
+    assert settings.graph_url is None
+    assert settings.sync_interval == timedelta(minutes=40)
+    assert settings.slice_seconds == 60
+    assert settings.lease == timedelta(minutes=2)
+    assert settings.requeue_after == timedelta(minutes=5)
+
+
+def test_an_app_setting_is_read_by_its_name_in_upper_case(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgresql+psycopg://cache@server/cache")
+    monkeypatch.setenv("SYNC_INTERVAL_MINUTES", "5")
+    settings = Settings()
+    assert settings.database_url == "postgresql+psycopg://cache@server/cache"
+    assert settings.sync_interval == timedelta(minutes=5)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "mysql://root:hunter2@server/cache",
+        "postgresql://cache:hunter2@server/cache",
+        "postgresql+psycopg2://hunter2",
+        "sqlite://hunter2",
+        "hunter2",
+        "",
+    ],
+)
+def test_an_unknown_database_is_refused_by_the_settings_name_and_without_its_value(
+    monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", url)
+    with pytest.raises(ValidationError) as refused:
+        Settings()
+    assert "database_url" in str(refused.value).lower()
+    assert "hunter2" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("GRAPH_PAGE_SIZE", "0"),
+        ("GRAPH_PAGE_SIZE", "1000"),
+        ("SLICE_SECONDS", "0"),
+        ("LEASE_SECONDS", "-1"),
+        ("SYNC_INTERVAL_MINUTES", "0"),
+        ("SLICE_ATTEMPTS", "none"),
+        ("GRAPH_URL", "graph.microsoft.com"),
+        ("GRAPH_MAX_WAIT_SECONDS", "-1"),
+    ],
+)
+def test_an_unusable_value_is_refused_by_the_settings_name(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ValidationError) as refused:
+        Settings()
+    assert name in str(refused.value).upper()

@@ -1,0 +1,382 @@
+"""Planning on both databases, without HTTP: what is due starts once, and what stalled is sent again."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from shared.cache import jobs, organizations, runs, slices
+from shared.models.errors import BadRequest, Conflict, NotFound
+from shared.models.jobs import Job
+from shared.models.organizations import Organization, OrganizationRegistration
+from shared.models.parts import CATALOGUE, PartName
+from shared.models.runs import Run, RunStatus, RunType
+from shared.models.slices import SliceMessage
+from shared.models.synchronization import ScheduleState, StatusCode, SynchronizationError
+from shared.services import Services
+from shared.settings import Settings
+from shared.sync.completion import finish_part
+from shared.sync.planning import plan, start
+from shared.sync.slices import fail_dead_letter
+from tests.application import APPLICATION
+
+USERS, GROUPS, MEMBERS, SITES, TEAMS = PartName
+FULL, INCREMENTAL = RunType.FULL, RunType.INCREMENTAL
+BEGIN = datetime(2026, 1, 2, 3, 0, tzinfo=UTC)
+
+
+@dataclass
+class Clock:
+    moment: datetime = BEGIN
+
+    def __call__(self) -> datetime:
+        return self.moment
+
+    def forward(self, **by: float) -> None:
+        self.moment += timedelta(**by)
+
+
+@dataclass
+class Planner:
+    """The product's services and a queue that nobody but the test reads."""
+
+    services: Services
+    clock: Clock
+    sent: list[SliceMessage] = field(default_factory=list[SliceMessage])
+
+    def register(self, number: int = 1, **changed: Any) -> Organization:
+        identifier = f"00000000-0000-4000-8000-{number:012}"
+        document = {"tenantId": identifier, "name": f"contoso{number}.com", "application": APPLICATION, **changed}
+        registration = OrganizationRegistration.model_validate(document)
+        with self.services.database.write() as connection:
+            return organizations.register(connection, registration, timedelta(minutes=40), self.clock())
+
+    def start(self, organization: Organization, kind: RunType = INCREMENTAL, *parts: PartName) -> Run:
+        run, messages = start(self.services, organization.name, kind, parts or None)
+        self.sent += messages
+        return run
+
+    def plan(self) -> list[SliceMessage]:
+        """The messages that a planner's turn sends."""
+        messages = plan(self.services).slices
+        self.sent += messages
+        return messages
+
+    def work(self, *messages: SliceMessage, error: SynchronizationError | None = None) -> None:
+        """Does what the messages ask for, as a slice does that comes to its part's end."""
+        for message in messages:
+            with self.services.database.write() as connection:
+                work = slices.take(connection, message, self.clock(), self.services.settings.lease)
+                if work is not None:
+                    self.sent += finish_part(connection, self.services, replace(work, delta_link="link"), error)
+
+    def drain(self) -> None:
+        """Delivers what is on the queue until it is empty."""
+        while self.sent:
+            self.work(self.sent.pop(0))
+
+    def job(self, organization: Organization) -> Job:
+        with self.services.database.read() as connection:
+            return jobs.read_job(connection, organization.key)
+
+    def unfinished(self, organization: Organization) -> dict[RunStatus, Run]:
+        with self.services.database.read() as connection:
+            return dict(runs.find_unfinished(connection, organization))
+
+    def run(self, organization: Organization, identifier: str) -> Run:
+        with self.services.database.read() as connection:
+            run = runs.find(connection, organization, identifier)
+        assert run is not None
+        return run
+
+
+@pytest.fixture
+def planner(database_url: str) -> Iterator[Planner]:
+    clock = Clock()
+    services = Services.create(Settings(database_url=database_url), clock)
+    try:
+        yield Planner(services, clock)
+    finally:
+        services.database.close()
+
+
+@pytest.fixture
+def contoso(planner: Planner) -> Organization:
+    return planner.register()
+
+
+# --- Starting -----------------------------------------------------------------------------------------------------
+
+
+def test_a_registered_organization_waits_for_its_first_start(planner: Planner, contoso: Organization) -> None:
+    planner.clock.forward(days=30)
+    assert planner.plan() == []
+    job = planner.job(contoso)
+    assert (job.schedule_state, job.status_code) == (ScheduleState.DISABLED, StatusCode.NOT_CONFIGURED)
+
+
+def test_a_first_start_reads_every_part_in_full_and_activates_the_job(planner: Planner, contoso: Organization) -> None:
+    run = planner.start(contoso)
+    assert (run.type, run.status) == (FULL, RunStatus.QUEUED)
+    assert [part.part for part in run.parts] == list(CATALOGUE)
+    assert [message.part for message in planner.sent] == list(CATALOGUE)
+    job = planner.job(contoso)
+    assert (job.schedule_state, job.status_code) == (ScheduleState.ACTIVE, StatusCode.NOT_RUN)
+
+
+def test_a_start_without_its_own_type_is_incremental_once_every_part_was_read(
+    planner: Planner, contoso: Organization
+) -> None:
+    planner.start(contoso)
+    planner.drain()
+    assert planner.job(contoso).status_code is StatusCode.ACTIVE
+    run = planner.start(contoso)
+    assert (run.type, {part.type for part in run.parts}) == (INCREMENTAL, {INCREMENTAL})
+
+
+def test_a_second_start_joins_the_first(planner: Planner, contoso: Organization) -> None:
+    first = planner.start(contoso)
+    sent = len(planner.sent)
+    assert planner.start(contoso).activity_identifier == first.activity_identifier
+    assert len(planner.sent) == sent
+    planner.work(planner.sent[0])
+    assert planner.start(contoso).activity_identifier == first.activity_identifier
+    assert set(planner.unfinished(contoso)) == {RunStatus.RUNNING}
+
+
+def test_a_full_start_beside_an_incremental_run_is_queued_and_runs_when_its_turn_comes(
+    planner: Planner, contoso: Organization
+) -> None:
+    planner.start(contoso)
+    planner.drain()
+    running = planner.start(contoso, INCREMENTAL)
+    users, *rest = planner.sent
+    planner.sent.clear()
+    planner.work(users)
+    queued = planner.start(contoso, FULL, USERS)
+    assert queued.activity_identifier != running.activity_identifier
+    assert queued.status is RunStatus.QUEUED
+    assert planner.sent == []
+    planner.work(*rest)
+    assert [message.activity_identifier for message in planner.sent] == [queued.activity_identifier]
+    planner.drain()
+    ended = planner.run(contoso, queued.activity_identifier)
+    assert (ended.status, ended.type) == (RunStatus.SUCCEEDED, FULL)
+    assert planner.unfinished(contoso) == {}
+
+
+def test_a_queued_run_is_widened_by_what_is_asked_next(planner: Planner, contoso: Organization) -> None:
+    planner.start(contoso)
+    planner.drain()
+    first = planner.start(contoso, INCREMENTAL, USERS)
+    second = planner.start(contoso, FULL, USERS, SITES)
+    assert second.activity_identifier == first.activity_identifier
+    assert {part.part: part.type for part in second.parts} == {USERS: FULL, SITES: FULL}
+    planner.drain()
+    ended = planner.run(contoso, first.activity_identifier)
+    assert {part.part: part.status for part in ended.parts} == dict.fromkeys((USERS, SITES), RunStatus.SUCCEEDED)
+
+
+@pytest.mark.parametrize("kind", ["Modern", "Basic"])
+def test_an_organization_that_is_no_application_is_refused_and_nothing_changes(planner: Planner, kind: str) -> None:
+    organization = planner.register(2, authenticationType=kind)
+    with pytest.raises(Conflict, match=f"ApplicationOnly.*{kind}"):
+        planner.start(organization)
+    assert planner.unfinished(organization) == {}
+    assert planner.job(organization).schedule_state is ScheduleState.DISABLED
+
+
+def test_a_part_that_the_organization_does_not_have_is_refused_and_nothing_changes(planner: Planner) -> None:
+    organization = planner.register(2, parts=["users"])
+    with pytest.raises(BadRequest, match="sites"):
+        planner.start(organization, INCREMENTAL, USERS, SITES)
+    with pytest.raises(BadRequest):
+        start(planner.services, organization.name, INCREMENTAL, [])
+    assert planner.unfinished(organization) == {}
+
+
+def test_an_unknown_organization_is_not_found(planner: Planner) -> None:
+    with pytest.raises(NotFound):
+        start(planner.services, "fabrikam.com", INCREMENTAL, None)
+
+
+@pytest.mark.parametrize("attempt", range(5))
+def test_starts_at_the_same_moment_are_told_the_same_run(planner: Planner, contoso: Organization, attempt: int) -> None:
+    together = threading.Barrier(4)
+
+    def begin(_: int) -> tuple[Run, list[SliceMessage]]:
+        together.wait(timeout=30)
+        return start(planner.services, contoso.name, INCREMENTAL, None)
+
+    with ThreadPoolExecutor(4) as threads:
+        started = list(threads.map(begin, range(4)))
+    assert len({run.activity_identifier for run, _ in started}) == 1
+    assert sum(len(messages) for _, messages in started) == len(CATALOGUE)
+
+
+def test_planners_at_the_same_moment_start_what_is_due_once(planner: Planner, contoso: Organization) -> None:
+    planner.start(contoso)
+    planner.drain()
+    planner.clock.forward(minutes=40)
+    together = threading.Barrier(3)
+
+    def turn(_: int) -> list[SliceMessage]:
+        together.wait(timeout=30)
+        return plan(planner.services).slices
+
+    with ThreadPoolExecutor(3) as threads:
+        planned = list(threads.map(turn, range(3)))
+    assert [len(messages) for messages in planned if messages] == [len(CATALOGUE)]
+
+
+# --- The schedule -------------------------------------------------------------------------------------------------
+
+
+def test_a_due_organization_starts_once_and_only_it(planner: Planner, contoso: Organization) -> None:
+    idle = planner.register(2)
+    planner.start(contoso)
+    planner.drain()
+    assert planner.job(contoso).next_run_time == BEGIN + timedelta(minutes=40)
+    planner.clock.forward(minutes=39, seconds=59)
+    assert planner.plan() == []
+    planner.clock.forward(seconds=1)
+    assert [message.part for message in planner.plan()] == list(CATALOGUE)
+    assert planner.plan() == []
+    assert planner.unfinished(contoso)[RunStatus.QUEUED].type is INCREMENTAL
+    assert planner.unfinished(idle) == {}
+    planner.drain()
+    assert planner.plan() == []
+    assert planner.job(contoso).next_run_time == BEGIN + timedelta(minutes=80)
+
+
+def test_the_interval_is_counted_from_start_to_start(planner: Planner, contoso: Organization) -> None:
+    planner.start(contoso)
+    first, *rest = planner.sent
+    planner.work(first)
+    planner.clock.forward(minutes=30)
+    planner.work(*rest)
+    assert planner.job(contoso).next_run_time == BEGIN + timedelta(minutes=40)
+
+
+def test_a_run_longer_than_the_interval_is_followed_at_once(planner: Planner, contoso: Organization) -> None:
+    planner.start(contoso)
+    first, *rest = planner.sent
+    planner.sent.clear()
+    planner.work(first)
+    planner.clock.forward(hours=2)
+    assert all(message.activity_identifier == first.activity_identifier for message in planner.plan())
+    planner.work(*rest)
+    assert planner.job(contoso).next_run_time == planner.clock()
+
+
+def test_a_failed_run_is_tried_again_at_the_next_interval(planner: Planner, contoso: Organization) -> None:
+    run = planner.start(contoso)
+    planner.work(*planner.sent, error=SynchronizationError(code="x", message="y"))
+    ended = planner.run(contoso, run.activity_identifier)
+    assert (ended.status, ended.error is not None) == (RunStatus.FAILED, True)
+    job = planner.job(contoso)
+    assert (job.successive_complete_failures, job.next_run_time) == (1, BEGIN + timedelta(minutes=40))
+    planner.clock.forward(minutes=40)
+    assert len(planner.plan()) == len(CATALOGUE)
+
+
+@pytest.mark.parametrize("state", [ScheduleState.DISABLED, ScheduleState.PAUSED])
+def test_a_disabled_organization_is_left_alone(planner: Planner, contoso: Organization, state: ScheduleState) -> None:
+    planner.start(contoso)
+    planner.drain()
+    with planner.services.database.write() as connection:
+        jobs.update_job(connection, contoso.key, schedule_state=state, next_run_at=None)
+    planner.clock.forward(days=7)
+    assert planner.plan() == []
+    planner.start(contoso)
+    planner.drain()
+    assert planner.job(contoso).schedule_state is ScheduleState.ACTIVE
+
+
+def test_a_job_disabled_during_its_run_has_no_next_one(planner: Planner, contoso: Organization) -> None:
+    planner.start(contoso)
+    with planner.services.database.write() as connection:
+        jobs.update_job(connection, contoso.key, schedule_state=ScheduleState.DISABLED)
+    planner.drain()
+    assert planner.job(contoso).next_run_time is None
+    planner.clock.forward(days=7)
+    assert planner.plan() == []
+
+
+def test_a_removed_organization_is_left_to_the_purge(planner: Planner, contoso: Organization) -> None:
+    planner.start(contoso)
+    with planner.services.database.write() as connection:
+        organizations.remove(connection, contoso, planner.clock())
+    planner.clock.forward(days=1)
+    planned = plan(planner.services)
+    assert (planned.slices, planned.purges) == ([], [contoso.key])
+
+
+# --- What stalled -------------------------------------------------------------------------------------------------
+
+
+def test_a_lost_message_is_sent_again(planner: Planner, contoso: Organization) -> None:
+    planner.start(contoso, INCREMENTAL, USERS)
+    (lost,) = planner.sent
+    planner.clock.forward(seconds=299)
+    assert planner.plan() == []
+    planner.clock.forward(seconds=1)
+    assert planner.plan() == [lost]
+    assert planner.plan() == []
+
+
+def test_a_part_whose_worker_died_goes_on(planner: Planner, contoso: Organization) -> None:
+    run = planner.start(contoso, INCREMENTAL, USERS)
+    (message,) = planner.sent
+    with planner.services.database.write() as connection:
+        assert slices.take(connection, message, planner.clock(), planner.services.settings.lease) is not None
+    planner.clock.forward(seconds=119)
+    assert planner.plan() == []
+    planner.clock.forward(seconds=1)
+    planner.work(*planner.plan())
+    assert planner.run(contoso, run.activity_identifier).status is RunStatus.SUCCEEDED
+
+
+def test_a_message_that_was_sent_twice_is_worked_on_once(planner: Planner, contoso: Organization) -> None:
+    planner.start(contoso, INCREMENTAL, USERS)
+    planner.clock.forward(minutes=5)
+    planner.plan()
+    assert len(planner.sent) == 2
+    planner.drain()
+    assert planner.unfinished(contoso) == {}
+    with planner.services.database.read() as connection:
+        assert jobs.read_record(connection, contoso, planner.clock()).last is not None
+
+
+def test_a_dead_message_fails_its_part_visibly_and_the_other_parts_go_on(
+    planner: Planner, contoso: Organization
+) -> None:
+    run = planner.start(contoso, INCREMENTAL, USERS, GROUPS)
+    users, groups = planner.sent
+    assert fail_dead_letter(planner.services, users) == []
+    planner.work(groups)
+    ended = planner.run(contoso, run.activity_identifier)
+    assert ended.status is RunStatus.FAILED
+    assert ended.error is not None
+    assert ended.error.code == "MessageDeadLettered"
+    assert {part.part: part.status for part in ended.parts} == {USERS: RunStatus.FAILED, GROUPS: RunStatus.SUCCEEDED}
+    assert fail_dead_letter(planner.services, users) == []
+    # The series of complete failures does not begin: one part was good.
+    assert planner.job(contoso).successive_complete_failures == 0
+
+
+def test_a_start_of_a_part_that_just_failed_is_done_though_its_run_goes_on(
+    planner: Planner, contoso: Organization
+) -> None:
+    planner.start(contoso, INCREMENTAL, USERS, GROUPS)
+    users, _ = planner.sent
+    planner.sent.clear()
+    fail_dead_letter(planner.services, users)
+    asked = planner.start(contoso, INCREMENTAL, USERS)
+    assert any(part.part is USERS and not part.status.finished for part in asked.parts)

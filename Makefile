@@ -32,7 +32,7 @@ tenant: $(STAMP) ## Start the simulated tenant alone (TENANT_PORT, USERS)
 	@$(BIN)/python -m local.tenant $(if $(TENANT_PORT),--port $(TENANT_PORT)) $(USER_COUNT)
 
 host: $(STAMP) ## Start the local Functions host alone (PORT, DATABASE_URL)
-	@$(BIN)/python -m local.host $(HOST_PORT)
+	@$(BIN)/python -m local.start $(HOST_PORT)
 
 migrate: $(STAMP) ## Bring the organization cache database up to date (DATABASE_URL)
 	@$(BIN)/python -m shared.cache upgrade

@@ -20,7 +20,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from local.comparison import compare
 from shared.cache.database import Database
-from shared.cache.migrations import upgrade
 
 ROOT = Path(__file__).parent.parent
 STATE = ROOT / ".local"
@@ -71,7 +70,6 @@ def _demonstrate(options: argparse.Namespace) -> None:
     url = f"http://127.0.0.1:{options.port}"
     for name, port in (("PORT", options.port), ("TENANT_PORT", options.tenant_port)):
         _refuse_taken(name, port)
-    upgrade(database_url)
     settings = {
         "DATABASE_URL": database_url,
         "GRAPH_URL": tenant_url,
@@ -81,7 +79,7 @@ def _demonstrate(options: argparse.Namespace) -> None:
         "SYNC_INTERVAL_MINUTES": os.environ.get("SYNC_INTERVAL_MINUTES", "1"),
     }
     tenant_command = ["local.tenant", "--port", str(options.tenant_port), "--users", str(options.users)]
-    host_command = ["local.host", "--port", str(options.port), "--app", str(ROOT), "--instances", "4"]
+    host_command = ["local.start", "--port", str(options.port), "--app", str(ROOT), "--instances", "4"]
     with (
         _running("tenant", [*tenant_command, "--identity-header", IDENTITY_HEADER], {}) as tenant,
         _running("host", host_command, settings) as host,

@@ -1,0 +1,73 @@
+"""What the README and the docs say is what the code does."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+import function_app
+from local.host.metadata import read_functions
+from shared.models.parts import CATALOGUE
+from shared.settings import Settings
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *ROOT.glob("docs/**/*.md"), *ROOT.glob("infra/**/*.md")]
+FUNCTIONS = read_functions(function_app.app, {"SYNC_SCHEDULE": "0 * * * * *"})
+
+
+@pytest.mark.parametrize("name", Settings.model_fields)
+def test_the_readme_tells_every_setting_with_its_meaning_and_default(name: str) -> None:
+    field = Settings.model_fields[name]
+    row = next(line for line in README.splitlines() if line.startswith(f"| `{name.upper()}` |"))
+    _, _, default, meaning, _ = (cell.strip() for cell in row.split("|"))
+    assert field.description
+    assert meaning.startswith(field.description)
+    if field.default is not None:
+        assert (f"{field.default:g}" if isinstance(field.default, float) else str(field.default)) in default
+
+
+@pytest.mark.parametrize(
+    "route",
+    [
+        str(function.trigger.properties["route"])
+        for function in FUNCTIONS
+        if function.trigger.type == "httpTrigger" and function.name != "unknown_path"
+    ],
+)
+def test_the_readme_tells_every_route(route: str) -> None:
+    told = (
+        README.replace("{v1.0\\|beta}", "{version}")
+        .replace("{applications\\|servicePrincipals}", "{owner}")
+        .replace("[/{jobId}]", "` `/{version}/{owner}/{id}/synchronization/jobs/{jobId}")
+    )
+    assert f"/{route}`" in told
+
+
+def test_the_readme_tells_every_permission_that_a_part_needs() -> None:
+    for part in CATALOGUE.values():
+        assert f"`{part.permission}`" in README
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_between_documents_lead_somewhere(document: Path) -> None:
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)(?:#[^)]*)?\)", document.read_text()):
+        assert (document.parent / target).exists(), target
+
+
+def test_every_decision_has_its_number_and_is_found_where_the_code_refers_to_it() -> None:
+    names = sorted(path.name for path in ROOT.glob("docs/decisions/*.md"))
+    assert [int(name[:4]) for name in names] == list(range(1, len(names) + 1))
+    for source in ROOT.glob("shared/**/*.py"):
+        for reference in re.findall(r"docs/decisions/[\w-]+\.md", source.read_text()):
+            assert (ROOT / reference).exists(), f"{source}: {reference}"
+
+
+def test_a_specific_route_is_tried_before_a_general_one() -> None:
+    # The Functions host tries routes in the order of the functions' names.
+    order = [function.name for function in FUNCTIONS]
+    assert order == sorted(order, key=str.lower)
+    assert order.index("get_all_sync_states") < order.index("get_organization")
+    assert order[-1] == "unknown_path"

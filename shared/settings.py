@@ -30,7 +30,11 @@ class Settings(BaseSettings):
     ] = None
     sync_schedule: Annotated[str, Field(description="NCRONTAB schedule of the planner")] = "0 * * * * *"
     sync_interval_minutes: Annotated[
-        int, Field(ge=1, description="Minutes from the start of one synchronization of an organization to the next")
+        int,
+        Field(
+            ge=1,
+            description="Minutes from the start of one synchronization to the next, for organizations registered from now on",
+        ),
     ] = 40
     slice_seconds: Annotated[
         float, Field(gt=0, description="Time budget of one slice, in seconds; then it goes on in a new message")

@@ -33,7 +33,7 @@ class Settings(BaseSettings):
         int,
         Field(
             ge=1,
-            description="Minutes from the start of one synchronization to the next, for organizations registered from now on",
+            description="Minutes between the starts of synchronizations, for organizations registered from now on",
         ),
     ] = 40
     slice_seconds: Annotated[

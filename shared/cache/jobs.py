@@ -10,23 +10,23 @@ from sqlalchemy import Connection, Row, select, update
 
 from shared.cache import runs
 from shared.cache.tables import jobs, parts
-from shared.models.jobs import Job, PartState, SynchronizationRecord
+from shared.models.jobs import Job, PartState, Quarantine, SynchronizationRecord
 from shared.models.organizations import Organization
 from shared.models.parts import PartName
 from shared.models.runs import RunStatus
-from shared.models.synchronization import ScheduleState, StatusCode
+from shared.models.synchronization import QuarantineReason, ScheduleState, StatusCode, SynchronizationError
 
 
 def read_record(connection: Connection, organization: Organization, now: datetime) -> SynchronizationRecord:
     """Everything there is to say about the organization's synchronization."""
-    row = _job_row(connection, organization.key)
+    job = read_job(connection, organization.key)
     unfinished = runs.find_unfinished(connection, organization)
-    named = (row.last_run, row.last_successful_run, row.last_successful_run_with_exports)
+    named = (job.last_run, job.last_successful_run, job.last_successful_run_with_exports)
     finished = runs.find_many(connection, organization, {run_id for run_id in named if run_id is not None})
-    last, last_successful, last_with_exports = (finished.get(run_id) for run_id in named)
+    last, last_successful, last_with_exports = (finished.get(run_id or "") for run_id in named)
     return SynchronizationRecord(
         organization=organization,
-        job=_job(row),
+        job=job,
         running=unfinished.get(RunStatus.RUNNING),
         queued=unfinished.get(RunStatus.QUEUED),
         last=last,
@@ -38,8 +38,51 @@ def read_record(connection: Connection, organization: Organization, now: datetim
 
 
 def read_job(connection: Connection, key: int) -> Job:
-    """The job's own columns."""
-    return _job(_job_row(connection, key))
+    """What the job itself keeps."""
+    row = connection.execute(select(jobs).where(jobs.c.organization_id == key)).one()
+    return Job(
+        id=row.job_id,
+        schedule_state=ScheduleState(row.schedule_state),
+        interval=timedelta(seconds=row.interval_seconds),
+        status_code=StatusCode(row.status_code),
+        next_run_time=row.next_run_at,
+        successive_complete_failures=row.successive_complete_failures,
+        last_run=row.last_run,
+        last_successful_run=row.last_successful_run,
+        last_successful_run_with_exports=row.last_successful_run_with_exports,
+        steady_state_first=row.steady_state_first_at,
+        steady_state_last=row.steady_state_last_at,
+        quarantine=_quarantine(row),
+    )
+
+
+def save_job(connection: Connection, key: int, job: Job) -> None:
+    """Keeps the job as it now is."""
+    quarantine = job.quarantine
+    connection.execute(
+        update(jobs)
+        .where(jobs.c.organization_id == key)
+        .values(
+            schedule_state=job.schedule_state,
+            interval_seconds=int(job.interval.total_seconds()),
+            status_code=job.status_code,
+            next_run_at=job.next_run_time,
+            successive_complete_failures=job.successive_complete_failures,
+            last_run=job.last_run,
+            last_successful_run=job.last_successful_run,
+            last_successful_run_with_exports=job.last_successful_run_with_exports,
+            steady_state_first_at=job.steady_state_first,
+            steady_state_last_at=job.steady_state_last,
+            quarantine_reason=quarantine and quarantine.reason,
+            quarantine_error_code=quarantine and quarantine.error.code,
+            quarantine_error_message=quarantine and quarantine.error.message,
+            quarantine_error_tenant_actionable=quarantine and quarantine.error.tenant_actionable,
+            quarantine_current_began_at=quarantine and quarantine.current_began,
+            quarantine_series_began_at=quarantine and quarantine.series_began,
+            quarantine_series_count=quarantine and quarantine.series_count,
+            quarantine_next_attempt_at=quarantine and quarantine.next_attempt,
+        )
+    )
 
 
 def list_due(connection: Connection, now: datetime) -> Sequence[int]:
@@ -51,25 +94,20 @@ def list_due(connection: Connection, now: datetime) -> Sequence[int]:
     )
 
 
-def update_job(connection: Connection, key: int, **values: Any) -> None:
-    """Sets columns of the job."""
-    connection.execute(update(jobs).where(jobs.c.organization_id == key).values(**values))
-
-
-def _job_row(connection: Connection, key: int) -> Row[Any]:
-    return connection.execute(select(jobs).where(jobs.c.organization_id == key)).one()
-
-
-def _job(row: Row[Any]) -> Job:
-    return Job(
-        id=row.job_id,
-        schedule_state=ScheduleState(row.schedule_state),
-        interval=timedelta(seconds=row.interval_seconds),
-        status_code=StatusCode(row.status_code),
-        next_run_time=row.next_run_at,
-        successive_complete_failures=row.successive_complete_failures,
-        steady_state_first=row.steady_state_first_at,
-        steady_state_last=row.steady_state_last_at,
+def _quarantine(row: Row[Any]) -> Quarantine | None:
+    if row.quarantine_reason is None:
+        return None
+    return Quarantine(
+        reason=QuarantineReason(row.quarantine_reason),
+        error=SynchronizationError(
+            code=row.quarantine_error_code,
+            message=row.quarantine_error_message,
+            tenant_actionable=bool(row.quarantine_error_tenant_actionable),
+        ),
+        current_began=row.quarantine_current_began_at,
+        series_began=row.quarantine_series_began_at,
+        series_count=row.quarantine_series_count,
+        next_attempt=row.quarantine_next_attempt_at,
     )
 
 

@@ -120,21 +120,24 @@ def start(connection: Connection, key: int, run_id: str, now: datetime) -> bool:
     return result.rowcount == 1
 
 
-def finish(
-    connection: Connection,
-    key: int,
-    run_id: str,
-    status: RunStatus,
-    counts: Counts,
-    error: SynchronizationError | None,
-    now: datetime,
-) -> None:
-    """Ends a run."""
+def finish(connection: Connection, key: int, run: Run, now: datetime) -> None:
+    """Ends a run with the status, counts and error that it now has."""
     connection.execute(
         update(runs)
-        .where(runs.c.organization_id == key, runs.c.run_id == run_id)
-        .values(status=status, ended_at=now, **counts.as_dict(), **error_columns(error))
+        .where(runs.c.organization_id == key, runs.c.run_id == run.activity_identifier)
+        .values(status=run.status, ended_at=now, **run.counts.as_dict(), **error_columns(run.error))
     )
+
+
+def cancel_unfinished(connection: Connection, key: int, now: datetime) -> None:
+    """Ends the organization's queued and running runs where they are; a slice that is at work cannot write any more."""
+    for table in (run_parts, runs):
+        ended: dict[str, Any] = {"status": RunStatus.CANCELLED, "ended_at": now}
+        if table is run_parts:
+            ended |= {"lease_until": None, "wake_at": None}
+        connection.execute(
+            update(table).where(table.c.organization_id == key, table.c.status.in_(UNFINISHED)).values(**ended)
+        )
 
 
 def error_columns(error: SynchronizationError | None) -> dict[str, Any]:

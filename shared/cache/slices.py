@@ -7,16 +7,16 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, or_, select, update
 
 from shared.cache import organizations, runs
-from shared.cache.tables import parts, run_parts
+from shared.cache.tables import jobs, parts, run_parts
 from shared.cache.tables import runs as runs_table
 from shared.models.errors import NotFound
 from shared.models.parts import CATALOGUE, Part, PartName
 from shared.models.runs import Counts, RunStatus, RunType
 from shared.models.slices import Slice, SliceMessage, Stage, StaleSlice
-from shared.models.synchronization import SynchronizationError
+from shared.models.synchronization import StatusCode, SynchronizationError
 
 
 def enqueue(
@@ -36,10 +36,33 @@ def enqueue(
     return [_message(row) for row in sorted(rows, key=lambda row: list(CATALOGUE).index(PartName(row.part)))]
 
 
+def resume(connection: Connection, key: int, now: datetime, requeue_after: timedelta) -> list[SliceMessage]:
+    """The messages with which the running run of a job goes on that was paused."""
+    rows = connection.execute(
+        update(run_parts)
+        .where(
+            run_parts.c.organization_id == key,
+            run_parts.c.wake_at.is_not(None),
+            run_parts.c.lease_until.is_(None),
+        )
+        .values(wake_at=now + requeue_after)
+        .returning(*run_parts.c)
+    ).all()
+    return [_message(row) for row in rows]
+
+
+def forget_cursors(connection: Connection, key: int) -> None:
+    """Has every part of the organization read in full the next time."""
+    connection.execute(update(parts).where(parts.c.organization_id == key).values(full_run_required=True))
+
+
 def wake(connection: Connection, now: datetime, requeue_after: timedelta) -> list[SliceMessage]:
     """The messages for parts whose time to be woken has come: expired leases, waits that are over, lost messages."""
     rows = connection.execute(
-        update(run_parts).where(run_parts.c.wake_at <= now).values(wake_at=now + requeue_after).returning(*run_parts.c)
+        update(run_parts)
+        .where(run_parts.c.wake_at <= now, run_parts.c.organization_id.not_in(_paused()))
+        .values(wake_at=now + requeue_after)
+        .returning(*run_parts.c)
     ).all()
     return [_message(row) for row in rows]
 
@@ -63,7 +86,7 @@ def take(connection: Connection, message: SliceMessage, now: datetime, lease: ti
             ),
         )
     ).one_or_none()
-    if row is None or not _running(connection, key, message.activity_identifier, now):
+    if row is None or _is_paused(connection, key) or not _running(connection, key, message.activity_identifier, now):
         return None
     begun = _beginning(connection, row, now) if row.status == RunStatus.QUEUED else {}
     taken = connection.execute(
@@ -215,6 +238,14 @@ def _message(row: Row[Any]) -> SliceMessage:
         part=PartName(row.part),
         fence=row.fence,
     )
+
+
+def _paused() -> Select[int]:
+    return select(jobs.c.organization_id).where(jobs.c.status_code == StatusCode.PAUSED)
+
+
+def _is_paused(connection: Connection, key: int) -> bool:
+    return connection.execute(_paused().where(jobs.c.organization_id == key)).first() is not None
 
 
 def _running(connection: Connection, key: int, run_id: str, now: datetime) -> bool:

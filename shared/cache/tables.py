@@ -104,8 +104,26 @@ jobs = Table(
     Column("last_successful_run_with_exports", Word),
     Column("steady_state_first_at", UtcDateTime),
     Column("steady_state_last_at", UtcDateTime),
-    CheckConstraint("schedule_state IN ('Active', 'Disabled', 'Paused')", name="schedule_state"),
-    CheckConstraint("status_code IN ('NotConfigured', 'NotRun', 'Active', 'Paused', 'Quarantine')", name="status_code"),
+    Column("quarantine_reason", Word),
+    Column("quarantine_error_code", Word),
+    Column("quarantine_error_message", Text),
+    Column("quarantine_error_tenant_actionable", Boolean),
+    Column("quarantine_current_began_at", UtcDateTime),
+    Column("quarantine_series_began_at", UtcDateTime),
+    Column("quarantine_series_count", Integer),
+    Column("quarantine_next_attempt_at", UtcDateTime),
+    CheckConstraint(
+        "schedule_state = 'Active' AND status_code IN ('NotRun', 'Active', 'Quarantine')"
+        " OR schedule_state = 'Disabled' AND status_code IN ('NotConfigured', 'NotRun', 'Paused', 'Quarantine')",
+        name="condition",
+    ),
+    CheckConstraint("(status_code = 'Quarantine') = (quarantine_reason IS NOT NULL)", name="quarantine"),
+    CheckConstraint(
+        "quarantine_reason IS NULL OR quarantine_current_began_at IS NOT NULL"
+        " AND quarantine_series_began_at IS NOT NULL AND quarantine_series_count IS NOT NULL"
+        " AND quarantine_next_attempt_at IS NOT NULL",
+        name="quarantine_is_whole",
+    ),
     CheckConstraint("next_run_at IS NULL OR schedule_state = 'Active'", name="only_active_jobs_are_due"),
     CheckConstraint("(steady_state_first_at IS NULL) = (steady_state_last_at IS NULL)", name="steady_state"),
 )

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from shared.models.organizations import Organization
 from shared.models.parts import PartName
 from shared.models.runs import PartRun, Run
-from shared.models.synchronization import ScheduleState, StatusCode
+from shared.models.synchronization import QuarantineReason, ScheduleState, StatusCode, SynchronizationError
 
 TEMPLATE_ID = "M365OrgCache"
 
@@ -31,8 +31,27 @@ class PartState:
 
 
 @dataclass(frozen=True, slots=True)
+class Quarantine:
+    """Why a job is held back (graph.md §1.8).
+
+    Attributes:
+        current_began: When it was last imposed.
+        series_began: When the first of the quarantines in a row was imposed.
+        series_count: How often it was looked at again and kept.
+        next_attempt: When a run is tried again.
+    """
+
+    reason: QuarantineReason
+    error: SynchronizationError
+    current_began: datetime
+    series_began: datetime
+    series_count: int
+    next_attempt: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Job:
-    """The job's own columns."""
+    """What the job itself keeps; the runs are named by their activityIdentifiers."""
 
     id: str
     schedule_state: ScheduleState
@@ -40,8 +59,12 @@ class Job:
     status_code: StatusCode
     next_run_time: datetime | None
     successive_complete_failures: int
+    last_run: str | None
+    last_successful_run: str | None
+    last_successful_run_with_exports: str | None
     steady_state_first: datetime | None
     steady_state_last: datetime | None
+    quarantine: Quarantine | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from sqlalchemy import Connection
 
 from shared.cache import jobs, organizations, runs, slices
@@ -27,13 +29,11 @@ def finish_part(
     assert run is not None
     if not all(part.status.finished for part in run.parts):
         return []
-    counts = total(run.parts)
-    runs.finish(connection, key, work.run_id, run_status(run.parts), counts, run_error(run.parts), now)
-    job = jobs.read_job(connection, key)
-    changed = job_after_run(job, work.run_id, run.start_time or now, run.parts, counts, now)
+    run = replace(run, status=run_status(run.parts), counts=total(run.parts), error=run_error(run.parts))
+    runs.finish(connection, key, run, now)
+    job = job_after_run(jobs.read_job(connection, key), run, now)
     queued = runs.find_unfinished(connection, work.organization).get(RunStatus.QUEUED)
+    jobs.save_job(connection, key, job if queued is None else replace(job, next_run_time=None))
     if queued is None:
-        jobs.update_job(connection, key, **changed)
         return []
-    jobs.update_job(connection, key, **changed | {"next_run_at": None})
     return slices.enqueue(connection, key, queued.activity_identifier, now, services.settings.requeue_after)

@@ -15,7 +15,7 @@ from shared.models.errors import NotFound
 from shared.models.organizations import OrganizationRegistration
 from shared.models.runs import SynchronizationRequest
 from shared.services import services
-from shared.sync.planning import start
+from shared.sync.control import start
 from shared.triggers.messages import CONNECTION, PURGES, SLICES, Messages, send
 
 blueprint = func.Blueprint()
@@ -69,7 +69,9 @@ def start_synchronization(req: func.HttpRequest, messages: Messages) -> func.Htt
     """Starts a synchronization, or joins the one under way."""
     app = services()
     asked = read_body(req, SynchronizationRequest, app.settings.request_body_bytes)
-    run, started = start(app, req.route_params["id"], asked.type, asked.chosen_parts)
+    with app.database.read() as connection:
+        key = organizations.find(connection, req.route_params["id"]).key
+    run, started = start(app, key, asked.type, asked.chosen_parts)
     send(messages, started)
     location = f"/organizations/{req.route_params['id'].lower()}/syncs/{run.activity_identifier}"
     return entity_answer(run_entity(run), 202, headers={"Location": location})

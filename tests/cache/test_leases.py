@@ -15,7 +15,7 @@ from shared.models.parts import PartName
 from shared.models.runs import Counts, RunStatus, RunType
 from shared.models.slices import Slice, Stage, StaleSlice
 from shared.models.synchronization import SynchronizationError
-from tests.cache.work import LATER, LEASE, NOW, REQUEUE, Cache, live
+from tests.cache.work import LATER, LEASE, NOW, REQUEUE, Cache, end_run, live
 
 USERS, GROUPS = PartName.USERS, PartName.GROUPS
 EXPIRED = NOW + LEASE
@@ -248,7 +248,7 @@ def test_a_changed_selection_takes_a_full_run(cache: Cache, contoso: Organizatio
 def failed(cache: Cache, work: Slice) -> None:
     error = SynchronizationError(code="x", message="y")
     cache.write(lambda c: slices.finish_part(c, work, RunStatus.FAILED, error, NOW))
-    cache.write(lambda c: runs.finish(c, work.organization.key, work.run_id, RunStatus.FAILED, Counts(), error, NOW))
+    cache.write(lambda c: end_run(c, work, RunStatus.FAILED, error, NOW))
 
 
 def test_a_failed_run_leaves_the_cursor_where_it_was(cache: Cache, contoso: Organization) -> None:

@@ -19,6 +19,7 @@ from shared.models.parts import PartName, Relation
 from shared.models.records import LinkChange, ObjectRecord, Removal
 from shared.models.runs import Counts, RunStatus, RunType
 from shared.models.slices import Slice, SliceMessage, Stage
+from shared.models.synchronization import SynchronizationError
 from tests.application import APPLICATION
 
 T = TypeVar("T")
@@ -48,6 +49,14 @@ def with_links(
     """A group with a slice of its members, or owners."""
     changes = [LinkChange(relation, target, "#microsoft.graph.user", removed) for target in targets]
     return ObjectRecord(group, {"id": group, **properties} if properties else {}, links=changes)
+
+
+def end_run(
+    connection: Connection, work: Slice, status: RunStatus, error: SynchronizationError | None, now: datetime
+) -> None:
+    run = runs.find(connection, work.organization, work.run_id)
+    assert run is not None
+    runs.finish(connection, work.organization.key, replace(run, status=status, error=error), now)
 
 
 class Cache:
@@ -135,13 +144,12 @@ class Cache:
     def finish(self, work: Slice, now: datetime = NOW) -> None:
         """Ends the part, and its run."""
         ended = replace(work, delta_link=work.delta_link or "https://graph/delta")
-        key = work.organization.key
 
         def body(connection: Connection) -> None:
             while sweep.forget_seen(connection, ended):
                 pass
             slices.finish_part(connection, ended, RunStatus.SUCCEEDED, None, now)
-            runs.finish(connection, key, work.run_id, RunStatus.SUCCEEDED, Counts(), None, now)
+            end_run(connection, work, RunStatus.SUCCEEDED, None, now)
 
         self.write(body)
 

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import pytest
 
 from shared.models.jobs import Job
 from shared.models.parts import PartName
-from shared.models.runs import Counts, PartRun, RunStatus, RunType
-from shared.models.synchronization import ScheduleState, StatusCode, SynchronizationError
+from shared.models.runs import Counts, PartRun, Run, RunStatus, RunType
+from shared.models.synchronization import QuarantineReason, ScheduleState, StatusCode, SynchronizationError
 from shared.sync.outcome import job_after_run, run_error, run_status, total
 
 STARTED = datetime(2026, 1, 2, 3, 0, tzinfo=UTC)
 NOW = STARTED + timedelta(minutes=5)
 INTERVAL = timedelta(minutes=40)
-JOB = Job("job", ScheduleState.ACTIVE, INTERVAL, StatusCode.ACTIVE, None, 0, None, None)
+JOB = Job("job", ScheduleState.ACTIVE, INTERVAL, StatusCode.ACTIVE, None, 0, "before", None, None, None, None, None)
 GOOD, ESCROWED, BAD = RunStatus.SUCCEEDED, RunStatus.ENTRY_LEVEL_ERRORS, RunStatus.FAILED
 
 
@@ -40,8 +39,13 @@ def parts(*statuses: RunStatus, actionable: bool = False) -> list[PartRun]:
     ]
 
 
-def after(job: Job, *statuses: RunStatus, counts: Counts | None = None, now: datetime = NOW) -> dict[str, Any]:
-    return job_after_run(job, "run", STARTED, parts(*statuses), counts or Counts(), now)
+def after(job: Job, *statuses: RunStatus, counts: Counts | None = None, now: datetime = NOW) -> Job:
+    part_runs = tuple(parts(*statuses))
+    run = Run(
+        "run", "contoso.com", RunType.FULL, run_status(part_runs), STARTED, STARTED, NOW, run_error(part_runs),
+        counts or Counts(), part_runs,
+    )  # fmt: skip
+    return job_after_run(job, run, now)
 
 
 @pytest.mark.parametrize(
@@ -80,32 +84,32 @@ def test_the_runs_counts_are_the_sum_of_its_parts() -> None:
 
 
 def test_a_good_run_reaches_the_steady_state() -> None:
-    changed = after(JOB, GOOD, counts=Counts(exports=1, exported=1))
-    assert changed == {
-        "last_run": "run",
-        "last_successful_run": "run",
-        "last_successful_run_with_exports": "run",
-        "successive_complete_failures": 0,
-        "next_run_at": STARTED + INTERVAL,
-        "steady_state_first_at": NOW,
-        "steady_state_last_at": NOW,
-    }
+    assert after(JOB, GOOD, counts=Counts(exports=1, exported=1)) == replace(
+        JOB,
+        last_run="run",
+        last_successful_run="run",
+        last_successful_run_with_exports="run",
+        next_run_time=STARTED + INTERVAL,
+        steady_state_first=NOW,
+        steady_state_last=NOW,
+    )
 
 
 def test_the_first_steady_state_stays_the_first() -> None:
-    changed = after(replace(JOB, steady_state_first=STARTED, steady_state_last=STARTED), GOOD)
-    assert (changed["steady_state_first_at"], changed["steady_state_last_at"]) == (STARTED, NOW)
+    job = after(replace(JOB, steady_state_first=STARTED, steady_state_last=STARTED), GOOD)
+    assert (job.steady_state_first, job.steady_state_last) == (STARTED, NOW)
 
 
 def test_a_good_run_that_wrote_nothing_is_no_run_with_exports() -> None:
-    assert "last_successful_run_with_exports" not in after(JOB, GOOD)
+    assert after(JOB, GOOD).last_successful_run_with_exports is None
 
 
 @pytest.mark.parametrize("statuses", [[BAD], [GOOD, BAD], [GOOD, ESCROWED]])
 def test_a_run_with_failures_is_neither_successful_nor_a_steady_state(statuses: list[RunStatus]) -> None:
-    changed = after(JOB, *statuses, counts=Counts(exports=1, exported=1))
-    assert changed["last_run"] == "run"
-    assert not {name for name in changed if "successful" in name or "steady" in name}
+    job = after(JOB, *statuses, counts=Counts(exports=1, exported=1))
+    assert job.last_run == "run"
+    assert (job.last_successful_run, job.last_successful_run_with_exports) == (None, None)
+    assert (job.steady_state_first, job.steady_state_last) == (None, None)
 
 
 @pytest.mark.parametrize(
@@ -114,25 +118,75 @@ def test_a_run_with_failures_is_neither_successful_nor_a_steady_state(statuses: 
 def test_only_a_run_that_failed_as_a_whole_counts_as_a_complete_failure(
     statuses: list[RunStatus], failures: int
 ) -> None:
-    assert after(replace(JOB, successive_complete_failures=3), *statuses)["successive_complete_failures"] == failures
+    job = after(replace(JOB, successive_complete_failures=3), *statuses)
+    assert job.successive_complete_failures == failures
 
 
 @pytest.mark.parametrize("status", [GOOD, BAD])
 def test_a_job_becomes_active_with_its_first_run(status: RunStatus) -> None:
-    assert after(replace(JOB, status_code=StatusCode.NOT_RUN), status)["status_code"] is StatusCode.ACTIVE
+    assert after(replace(JOB, status_code=StatusCode.NOT_RUN, last_run=None), status).status_code is StatusCode.ACTIVE
 
 
-@pytest.mark.parametrize("code", [StatusCode.ACTIVE, StatusCode.PAUSED, StatusCode.QUARANTINE])
-def test_another_status_is_left_as_it_is(code: StatusCode) -> None:
-    assert "status_code" not in after(replace(JOB, status_code=code), GOOD)
+def test_a_paused_job_stays_paused_when_its_run_ends() -> None:
+    paused = replace(JOB, schedule_state=ScheduleState.DISABLED, status_code=StatusCode.PAUSED)
+    job = after(paused, GOOD)
+    assert (job.status_code, job.next_run_time) == (StatusCode.PAUSED, None)
 
 
 def test_the_next_run_is_an_interval_after_this_ones_start_but_not_in_the_past() -> None:
     late = STARTED + INTERVAL * 2
-    assert after(JOB, GOOD)["next_run_at"] == STARTED + INTERVAL
-    assert after(JOB, GOOD, now=late)["next_run_at"] == late
+    assert after(JOB, GOOD).next_run_time == STARTED + INTERVAL
+    assert after(JOB, GOOD, now=late).next_run_time == late
 
 
-@pytest.mark.parametrize("state", [ScheduleState.DISABLED, ScheduleState.PAUSED])
-def test_a_job_that_is_not_active_has_no_next_run(state: ScheduleState) -> None:
-    assert after(replace(JOB, schedule_state=state), GOOD)["next_run_at"] is None
+def refused(job: Job, *, hours: float) -> Job:
+    """The job after a run for which no token was issued."""
+    now = STARTED + timedelta(hours=hours)
+    error = SynchronizationError(code="EncounteredCredentialError", message="No token.", tenant_actionable=True)
+    part_runs = (replace(parts(BAD)[0], error=error), parts(GOOD, GOOD)[1])
+    run = Run("run", "contoso.com", RunType.FULL, BAD, STARTED, now, now, error, Counts(), part_runs)
+    return job_after_run(job, run, now)
+
+
+def test_refused_credentials_quarantine_the_job_at_once() -> None:
+    job = refused(JOB, hours=0)
+    assert (job.schedule_state, job.status_code) == (ScheduleState.ACTIVE, StatusCode.QUARANTINE)
+    assert job.quarantine is not None
+    assert job.quarantine.reason is QuarantineReason.ENCOUNTERED_QUARANTINE_EXCEPTION
+    assert (job.quarantine.series_count, job.quarantine.error.message) == (0, "No token.")
+
+
+def test_a_missing_permission_of_one_part_is_no_reason_for_a_quarantine_of_all_parts_it_is() -> None:
+    assert job_after_run(JOB, _actionable(parts(BAD, actionable=True) + parts(GOOD)), NOW).quarantine is None
+    assert job_after_run(JOB, _actionable(parts(BAD, BAD, actionable=True)), NOW).quarantine is not None
+
+
+def _actionable(part_runs: list[PartRun]) -> Run:
+    return Run("run", "c", RunType.FULL, BAD, STARTED, STARTED, NOW, None, Counts(), tuple(part_runs))
+
+
+def test_a_quarantined_job_is_tried_after_6_12_and_24_hours_then_daily_and_given_up_after_28_days() -> None:
+    job, hours, tried = refused(JOB, hours=0), 0.0, []
+    while job.next_run_time is not None:
+        hours = (job.next_run_time - STARTED) / timedelta(hours=1)
+        tried.append(hours)
+        job = refused(job, hours=hours)
+    assert tried[:6] == [6, 12, 24, 48, 72, 96]
+    assert 28 * 24 < tried[-1] <= 29 * 24
+    assert (job.schedule_state, job.status_code) == (ScheduleState.DISABLED, StatusCode.QUARANTINE)
+    assert job.quarantine is not None
+    assert job.quarantine.series_began == STARTED
+    assert job.quarantine.series_count == len(tried)
+
+
+def test_a_quarantined_job_leaves_by_itself_when_a_run_works() -> None:
+    job = after(refused(JOB, hours=0), GOOD)
+    assert (job.status_code, job.quarantine) == (StatusCode.ACTIVE, None)
+
+
+def test_a_run_that_fails_otherwise_does_not_lift_the_quarantine() -> None:
+    quarantined = refused(JOB, hours=0)
+    job = after(quarantined, BAD)
+    assert job.status_code is StatusCode.QUARANTINE
+    assert job.quarantine is not None
+    assert job.quarantine.error == (quarantined.quarantine and quarantined.quarantine.error)

@@ -22,7 +22,8 @@ from shared.models.synchronization import ScheduleState, StatusCode, Synchroniza
 from shared.services import Services
 from shared.settings import Settings
 from shared.sync.completion import finish_part
-from shared.sync.planning import plan, start
+from shared.sync.control import pause, start
+from shared.sync.planning import plan
 from shared.sync.slices import fail_dead_letter
 from tests.application import APPLICATION
 
@@ -58,7 +59,7 @@ class Planner:
             return organizations.register(connection, registration, timedelta(minutes=40), self.clock())
 
     def start(self, organization: Organization, kind: RunType = INCREMENTAL, *parts: PartName) -> Run:
-        run, messages = start(self.services, organization.name, kind, parts or None)
+        run, messages = start(self.services, organization.key, kind, parts or None)
         self.sent += messages
         return run
 
@@ -197,13 +198,13 @@ def test_a_part_that_the_organization_does_not_have_is_refused_and_nothing_chang
     with pytest.raises(BadRequest, match="sites"):
         planner.start(organization, INCREMENTAL, USERS, SITES)
     with pytest.raises(BadRequest):
-        start(planner.services, organization.name, INCREMENTAL, [])
+        start(planner.services, organization.key, INCREMENTAL, [])
     assert planner.unfinished(organization) == {}
 
 
 def test_an_unknown_organization_is_not_found(planner: Planner) -> None:
     with pytest.raises(NotFound):
-        start(planner.services, "fabrikam.com", INCREMENTAL, None)
+        start(planner.services, 999, INCREMENTAL, None)
 
 
 @pytest.mark.parametrize("attempt", range(5))
@@ -212,7 +213,7 @@ def test_starts_at_the_same_moment_are_told_the_same_run(planner: Planner, conto
 
     def begin(_: int) -> tuple[Run, list[SliceMessage]]:
         together.wait(timeout=30)
-        return start(planner.services, contoso.name, INCREMENTAL, None)
+        return start(planner.services, contoso.key, INCREMENTAL, None)
 
     with ThreadPoolExecutor(4) as threads:
         started = list(threads.map(begin, range(4)))
@@ -286,12 +287,10 @@ def test_a_failed_run_is_tried_again_at_the_next_interval(planner: Planner, cont
     assert len(planner.plan()) == len(CATALOGUE)
 
 
-@pytest.mark.parametrize("state", [ScheduleState.DISABLED, ScheduleState.PAUSED])
-def test_a_disabled_organization_is_left_alone(planner: Planner, contoso: Organization, state: ScheduleState) -> None:
+def test_a_paused_organization_is_left_alone(planner: Planner, contoso: Organization) -> None:
     planner.start(contoso)
     planner.drain()
-    with planner.services.database.write() as connection:
-        jobs.update_job(connection, contoso.key, schedule_state=state, next_run_at=None)
+    pause(planner.services, contoso.key)
     planner.clock.forward(days=7)
     assert planner.plan() == []
     planner.start(contoso)
@@ -299,14 +298,18 @@ def test_a_disabled_organization_is_left_alone(planner: Planner, contoso: Organi
     assert planner.job(contoso).schedule_state is ScheduleState.ACTIVE
 
 
-def test_a_job_disabled_during_its_run_has_no_next_one(planner: Planner, contoso: Organization) -> None:
-    planner.start(contoso)
-    with planner.services.database.write() as connection:
-        jobs.update_job(connection, contoso.key, schedule_state=ScheduleState.DISABLED)
+def test_a_job_paused_during_its_run_does_nothing_until_it_goes_on_where_it_was(
+    planner: Planner, contoso: Organization
+) -> None:
+    run = planner.start(contoso)
+    pause(planner.services, contoso.key)
     planner.drain()
-    assert planner.job(contoso).next_run_time is None
     planner.clock.forward(days=7)
     assert planner.plan() == []
+    assert planner.job(contoso).next_run_time is None
+    assert planner.start(contoso).activity_identifier == run.activity_identifier
+    planner.drain()
+    assert planner.unfinished(contoso) == {}
 
 
 def test_a_removed_organization_is_left_to_the_purge(planner: Planner, contoso: Organization) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from shared.models.base import NEVER
-from shared.models.jobs import TEMPLATE_ID, SynchronizationRecord
+from shared.models.jobs import TEMPLATE_ID, Quarantine, SynchronizationRecord
 from shared.models.parts import CATALOGUE
 from shared.models.runs import Run, RunCounts
 from shared.models.synchronization import (
     StringKeyLongValuePair,
     SynchronizationJob,
     SynchronizationProgress,
+    SynchronizationQuarantine,
     SynchronizationSchedule,
     SynchronizationStatus,
     SynchronizationTaskExecution,
@@ -31,6 +32,7 @@ def synchronization_job(record: SynchronizationRecord) -> SynchronizationJob:
             last_successful_execution=_execution(record.last_successful),
             last_successful_execution_with_exports=_execution(record.last_successful_with_exports),
             progress=_progress(record),
+            quarantine=_quarantine(job.quarantine),
             steady_state_first_achieved_time=job.steady_state_first or NEVER,
             steady_state_last_achieved_time=job.steady_state_last or NEVER,
             synchronized_entry_count_by_type=[
@@ -39,6 +41,19 @@ def synchronization_job(record: SynchronizationRecord) -> SynchronizationJob:
                 if name in record.parts and record.parts[name].last_run is not None
             ],
         ),
+    )
+
+
+def _quarantine(quarantine: Quarantine | None) -> SynchronizationQuarantine | None:
+    if quarantine is None:
+        return None
+    return SynchronizationQuarantine(
+        current_began=quarantine.current_began,
+        error=quarantine.error,
+        next_attempt=quarantine.next_attempt,
+        reason=quarantine.reason,
+        series_began=quarantine.series_began,
+        series_count=quarantine.series_count,
     )
 
 

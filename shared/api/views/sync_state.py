@@ -30,7 +30,7 @@ def organization_sync_state(record: SynchronizationRecord) -> OrganizationSyncSt
         sync_status=status,
         type=last.type if last else None,
         last_sync_time=last.start_time if last else None,
-        error=_message(last.error if last else None),
+        error=_message((last.error if last else None) or (record.job.quarantine and record.job.quarantine.error)),
         current_state=_current(record.running or record.queued),
         parts={
             name: _part(record, record.parts[name]) if name in record.organization.entity.parts else None

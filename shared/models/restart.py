@@ -1,0 +1,101 @@
+"""What a restart throws away: Graph's synchronizationJobRestartCriteria (graph.md §1.12, §2.2)."""
+
+from __future__ import annotations
+
+from enum import Flag
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, ConfigDict
+
+from shared.models.base import WireModel
+
+
+class RestartScope(Flag):
+    """synchronizationJobRestartScope; the words combine, separated by commas.
+
+    What each does here:
+        NONE: nothing is thrown away; the job is started.
+        CONNECTOR_DATA_STORE: the next full run writes every row of the cache anew.
+        ESCROWS: objects put aside with an error are forgotten.
+        WATERMARK: the cursors are forgotten; every object is read again.
+        QUARANTINE_STATE: the quarantine is lifted; it may come back.
+        FULL: the four together.
+        FORCE_DELETES: deletions held back by the threshold are carried out.
+    """
+
+    NONE = 0
+    CONNECTOR_DATA_STORE = 1
+    ESCROWS = 2
+    WATERMARK = 4
+    QUARANTINE_STATE = 8
+    FULL = 15
+    FORCE_DELETES = 32
+
+
+DEFAULT_SCOPE = RestartScope.QUARANTINE_STATE | RestartScope.WATERMARK | RestartScope.ESCROWS
+"""What a restart without criteria means: what the portal's Restart button does."""
+
+_WORDS = {
+    "none": RestartScope.NONE,
+    "connectordatastore": RestartScope.CONNECTOR_DATA_STORE,
+    "escrows": RestartScope.ESCROWS,
+    "watermark": RestartScope.WATERMARK,
+    "quarantinestate": RestartScope.QUARANTINE_STATE,
+    "full": RestartScope.FULL,
+    "forcedeletes": RestartScope.FORCE_DELETES,
+}
+
+
+def parse_scope(value: Any) -> RestartScope:
+    """The scope that a word, a comma-separated list of words or a number stands for.
+
+    Raises:
+        ValueError: It stands for none; the message lists the words.
+    """
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)
+    if isinstance(value, str):
+        scope = RestartScope.NONE
+        words = [word.strip().lower() for word in value.split(",")]
+        known = [_WORDS.get(word) or (_number(word) if word.isdecimal() else None) for word in words]
+        if all(word in _WORDS or found is not None for word, found in zip(words, known, strict=True)):
+            for found in known:
+                scope |= found or RestartScope.NONE
+            return scope
+    raise ValueError(
+        "resetScope takes None, ConnectorDataStore, Escrows, Watermark, QuarantineState, Full and ForceDeletes, "
+        "separated by commas"
+    )
+
+
+def _scope_or_none(value: Any) -> RestartScope | None:
+    return None if value is None else parse_scope(value)
+
+
+def _number(word: str) -> RestartScope | None:
+    try:
+        return RestartScope(int(word))
+    except ValueError:
+        return None
+
+
+class RestartCriteria(WireModel):
+    """synchronizationJobRestartCriteria; the SDK sends members of its own along, such as ``@odata.type``."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    reset_scope: Annotated[RestartScope | None, BeforeValidator(_scope_or_none)] = None
+
+
+class RestartRequest(WireModel):
+    """Body of the action restart; empty, absent and null criteria all mean the default (graph.md §2.2)."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    criteria: RestartCriteria | None = None
+
+    @property
+    def scope(self) -> RestartScope:
+        """What is to be thrown away."""
+        given = self.criteria.reset_scope if self.criteria else None
+        return DEFAULT_SCOPE if given is None else given

@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 import orjson
-from sqlalchemy import Connection, Select, select
+from sqlalchemy import Connection, Select, func, select
 
 from shared.cache.database import Database
 from shared.cache.tables import links, objects, organizations, parts
@@ -62,6 +62,15 @@ def compare(database: Database, tenant_url: str, organization: str) -> Compariso
                     comparison.differences.append(f"{part.name}: entry count {counts[part.name]}, cache has {entries}")
         for relation in ("members", "owners"):
             _compare_links(connection, key, relation, _truth(tenant, relation), comparison)
+        live = connection.execute(
+            select(func.count()).where(
+                links.c.organization_id == key, links.c.relation == "members", links.c.deleted_at.is_(None)
+            )
+        ).scalar_one()
+        if counts.get(PartName.GROUP_MEMBERS, live) != live:
+            comparison.differences.append(
+                f"groupMembers: entry count {counts[PartName.GROUP_MEMBERS]}, cache has {live}"
+            )
     return comparison
 
 

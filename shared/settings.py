@@ -28,7 +28,6 @@ class Settings(BaseSettings):
     azure_client_id: Annotated[
         str | None, Field(description="Client id of the user-assigned managed identity the app runs under")
     ] = None
-    sync_schedule: Annotated[str, Field(description="NCRONTAB schedule of the planner")] = "0 * * * * *"
     sync_interval_minutes: Annotated[
         int,
         Field(

@@ -135,7 +135,7 @@ def set_up_logging(level: int) -> None:
     formatter.converter = time.gmtime
     handler.setFormatter(formatter)
     logging.basicConfig(level=level, handlers=[handler])
-    for name in ("azure", "urllib3", "asyncio", "httpx"):
+    for name in ("azure", "urllib3", "asyncio"):
         logging.getLogger(name).setLevel(max(level, logging.WARNING))
 
 

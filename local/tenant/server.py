@@ -33,9 +33,6 @@ class TenantApp:
         self.tenant = tenant
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "lifespan":
-            await _lifespan(receive, send)
-            return
         request = await _request(scope, receive)
         if request.path == "/control" or request.path.startswith("/control/"):
             outcome = control.answer(self.tenant, request)
@@ -76,14 +73,6 @@ def create_app(
     directory: Directory, identity_header: str = DEFAULT_IDENTITY_HEADER, options: Options | None = None
 ) -> TenantApp:
     return TenantApp(Tenant(directory, identity_header, options or Options()))
-
-
-async def _lifespan(receive: Receive, send: Send) -> None:
-    while True:
-        message = await receive()
-        await send({"type": f"{message['type']}.complete"})
-        if message["type"] == "lifespan.shutdown":
-            return
 
 
 async def _request(scope: Scope, receive: Receive) -> Request:
@@ -132,7 +121,7 @@ async def _disconnect(send: Send) -> None:
 
 def configure(app: TenantApp, log_level: str = "warning") -> uvicorn.Config:
     # The proxy-header wrapper would only cost time, and access logs would drown everything else.
-    return uvicorn.Config(app, log_level=log_level, access_log=False, proxy_headers=False, lifespan="on")
+    return uvicorn.Config(app, log_level=log_level, access_log=False, proxy_headers=False, lifespan="off")
 
 
 def listen(host: str, port: int) -> socket.socket:

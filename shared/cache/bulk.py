@@ -88,9 +88,14 @@ def upsert(connection: Connection, table: Table, rows: Sequence[Row]) -> None:
 
 def _copy(connection: Connection, statement: str, table: Table, rows: Sequence[Row]) -> None:
     driver_connection: Any = connection.connection.driver_connection
-    with driver_connection.cursor().copy(statement) as copy:
-        for row in _bound(rows, table, connection.dialect):
-            copy.write_row(row)
+    error_class: type[Exception] = connection.dialect.loaded_dbapi.Error
+    try:
+        with driver_connection.cursor().copy(statement) as copy:
+            for row in _bound(rows, table, connection.dialect):
+                copy.write_row(row)
+    except error_class as error:
+        # PostgreSQL quotes the row in the error's context, and a row is personal data.
+        raise RuntimeError(f"COPY into {table.name} failed with {type(error).__name__}.") from None
 
 
 def _bound(rows: Sequence[Row], table: Table, dialect: Dialect) -> Iterator[Row]:

@@ -19,11 +19,15 @@ class Database:
     def __init__(self, url: str) -> None:
         self.engine = _sqlite_engine(url) if make_url(url).get_backend_name() == "sqlite" else _postgresql_engine(url)
         self._writing = self.engine.execution_options(writes=True)
+        self._reading = self.engine
+        if self.engine.dialect.name == "postgresql":
+            # One snapshot for all statements, as SQLite gives: a record is never half of one run, half of the next.
+            self._reading = self.engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
 
     @contextmanager
     def read(self) -> Generator[Connection]:
-        """A transaction that only reads."""
-        with self.engine.begin() as connection:
+        """A transaction that only reads, and sees one moment."""
+        with self._reading.begin() as connection:
             yield connection
 
     @contextmanager
@@ -38,11 +42,13 @@ class Database:
 
 
 def _postgresql_engine(url: str) -> Engine:
-    return create_engine(url, pool_size=4, max_overflow=8, pool_pre_ping=True)
+    return create_engine(url, pool_size=4, max_overflow=8, pool_pre_ping=True, hide_parameters=True)
 
 
 def _sqlite_engine(url: str) -> Engine:
-    engine = create_engine(url, connect_args={"timeout": _BUSY_SECONDS, "check_same_thread": False})
+    engine = create_engine(
+        url, connect_args={"timeout": _BUSY_SECONDS, "check_same_thread": False}, hide_parameters=True
+    )
 
     @event.listens_for(engine, "connect")
     def configure(connection: Any, _: Any) -> None:  # pyright: ignore[reportUnusedFunction]

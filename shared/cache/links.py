@@ -25,8 +25,11 @@ LINK_ONLY_PARTS = {
 }
 """The part whose entries the links of a relation are."""
 
+LINKED_PARTS = tuple(part.name for part in CATALOGUE.values() if part.relations)
+"""The parts that read links."""
+
 _DELETED_AT = list(links.c.keys()).index("deleted_at")
-_DIRECTORY_PARTS = (PartName.USERS, PartName.GROUPS)
+_DIRECTORY_PARTS = tuple(part.name for part in CATALOGUE.values() if part.takes_links_along)
 
 
 def write_links(

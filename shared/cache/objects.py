@@ -28,6 +28,7 @@ class ObjectsWritten:
         written: Rows inserted, updated or turned into tombstones.
         added_entries: Change of the number of live entries.
         hard_deleted: Ids of objects that are gone for good.
+        come_back: Whether an object is live again that was taken for gone.
     """
 
     imported: int = 0
@@ -35,6 +36,7 @@ class ObjectsWritten:
     written: int = 0
     added_entries: int = 0
     hard_deleted: list[str] = field(default_factory=list[str])
+    come_back: bool = False
 
 
 def write_objects(
@@ -43,7 +45,7 @@ def write_objects(
     """Brings the rows in step with the records, which hold each object once."""
     key, part, generation = work.organization.key, work.part, work.generation
     seen = _seen(connection, work, [record.object_id for record in records])
-    stored = _stored(connection, work, records, seen) if part.keeps_objects else {}
+    stored = _stored(connection, work, records, seen)
     written = ObjectsWritten()
     rows: list[bulk.Row] = []
     noted: list[bulk.Row] = []
@@ -53,12 +55,14 @@ def write_objects(
         written.imported += first
         if record.removal is Removal.HARD_DELETED:
             written.hard_deleted.append(record.object_id)
-        if part.keeps_objects:
+        if part.keeps_objects or record.removal is Removal.HARD_DELETED:
+            # A part that keeps no objects keeps their tombstones, against older records that may still come.
             decision = decide(part, record, old, replaces=_replaces(work, first), now=now)
             written.entitled += first and decision.effect is not Effect.IGNORE
             if decision.effect is Effect.WRITE:
                 rows.append(_row(key, part, record.object_id, decision, change_number, generation, now))
                 written.added_entries += decision.live - (old is not None and old.live)
+                written.come_back |= old is not None and old.deleted_at is not None and decision.deleted_at is None
                 continue
         else:
             written.entitled += first

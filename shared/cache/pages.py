@@ -9,7 +9,7 @@ from datetime import datetime
 from sqlalchemy import Connection
 
 from shared.cache import slices, sweep
-from shared.cache.links import delete_links_of, write_links
+from shared.cache.links import LINKED_PARTS, delete_links_of, write_links
 from shared.cache.objects import write_objects
 from shared.cache.organizations import next_change_number
 from shared.models.parts import PartName
@@ -23,6 +23,9 @@ def apply_records(connection: Connection, work: Slice, records: Sequence[ObjectR
     key = work.organization.key
     change_number = next_change_number(connection, key)
     written = write_objects(connection, work, records, change_number, now)
+    if written.come_back and work.part.takes_links_along:
+        # Its links went with it, and Graph does not name those again that never changed.
+        slices.require_full_run(connection, key, LINKED_PARTS, now)
     entries: Counter[PartName] = Counter({work.part.name: written.added_entries})
     link_rows = _take_links_along(connection, work, written.hard_deleted, change_number, now, entries)
     if work.part.relations:

@@ -161,7 +161,7 @@ def part_run(row: Row[Any]) -> PartRun:
         counts=counts,
         start_time=row.started_at,
         end_time=row.ended_at,
-        error=_error(row),
+        error=read_error(row),
     )
 
 
@@ -188,7 +188,7 @@ def _run(row: Row[Any], organization: Organization, part_runs: tuple[PartRun, ..
         queued_time=row.queued_at,
         start_time=row.started_at,
         end_time=row.ended_at,
-        error=_error(row),
+        error=read_error(row),
         counts=counts,
         parts=part_runs,
     )
@@ -198,7 +198,8 @@ def _counts(row: Row[Any]) -> Counts:
     return Counts(**{name: getattr(row, name) for name in Counts().as_dict()})
 
 
-def _error(row: Row[Any]) -> SynchronizationError | None:
+def read_error(row: Row[Any]) -> SynchronizationError | None:
+    """The error that a row of ``runs`` or ``run_parts`` keeps."""
     if row.error_code is None:
         return None
     return SynchronizationError(

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, and_, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, func, or_, select, update
 
 from shared.cache import organizations, runs
 from shared.cache.tables import jobs, parts, run_parts
@@ -51,9 +51,13 @@ def resume(connection: Connection, key: int, now: datetime, requeue_after: timed
     return [_message(row) for row in rows]
 
 
-def forget_cursors(connection: Connection, key: int) -> None:
-    """Has every part of the organization read in full the next time."""
-    connection.execute(update(parts).where(parts.c.organization_id == key).values(full_run_required=True))
+def require_full_run(connection: Connection, key: int, names: Iterable[PartName], now: datetime) -> None:
+    """Has these parts of the organization read in full the next time; a run that began before does not count."""
+    connection.execute(
+        update(parts)
+        .where(parts.c.organization_id == key, parts.c.part.in_(list(names)))
+        .values(full_run_required=True, full_run_required_since=now)
+    )
 
 
 def wake(connection: Connection, now: datetime, requeue_after: timedelta) -> list[SliceMessage]:
@@ -114,6 +118,7 @@ def take(connection: Connection, message: SliceMessage, now: datetime, lease: ti
         fence=taken.fence,
         total=taken.total,
         started_at=taken.started_at,
+        last_error=runs.read_error(row),
     )
 
 
@@ -147,7 +152,7 @@ def advance(
 
 
 def restart_full(connection: Connection, work: Slice) -> Slice:
-    """Begins the part again as a full listing of a new generation; what it read so far stays in the counts.
+    """Begins the part again as a full listing of a new generation, in which every object counts as received anew.
 
     Raises:
         StaleSlice: The lease is lost.
@@ -155,18 +160,33 @@ def restart_full(connection: Connection, work: Slice) -> Slice:
     generation = _next_generation(connection, work.organization.key, work.part.name)
     connection.execute(_update_part(work.organization.key, work.part.name).values(full_run_required=True))
     _update_leased(
-        connection, work, type=RunType.FULL, stage=Stage.LISTING, cursor=None, delta_link=None, generation=generation
+        connection,
+        work,
+        type=RunType.FULL,
+        stage=Stage.LISTING,
+        cursor=None,
+        delta_link=None,
+        generation=generation,
+        imported=0,
+        entitled=0,
+        entitled_for_provisioning=0,
     )
     return replace(work, type=RunType.FULL, stage=Stage.LISTING, cursor=None, delta_link=None, generation=generation)
 
 
-def give_back(connection: Connection, work: Slice, wake_at: datetime, *, blameless: bool) -> SliceMessage:
+def give_back(
+    connection: Connection, work: Slice, wake_at: datetime, error: SynchronizationError | None, *, blameless: bool
+) -> SliceMessage:
     """Ends the slice with work left and returns the message that goes on with it, to be sent now or at ``wake_at``.
 
     Args:
+        connection: The transaction.
+        work: The slice.
+        wake_at: When the planner sends the message, should nothing have come of it.
+        error: What ended the slice, for people to see; None if nothing did.
         blameless: Whether the slice ended for no fault that repeats, so that its attempts start anew.
     """
-    values: dict[str, Any] = {"lease_until": None, "wake_at": wake_at}
+    values: dict[str, Any] = {"lease_until": None, "wake_at": wake_at, **runs.error_columns(error)}
     if blameless:
         values["attempts"] = 0
     _update_leased(connection, work, **values)
@@ -195,6 +215,8 @@ def dead_letter(connection: Connection, message: SliceMessage, now: datetime, le
     row = connection.execute(
         select(run_parts.c.fence).where(
             _same_part(message.organization_key, message.activity_identifier, message.part),
+            # A part that got on since is not what the message was about.
+            run_parts.c.attempts > 0,
             or_(run_parts.c.lease_until.is_(None), run_parts.c.lease_until <= now),
         )
     ).one_or_none()
@@ -218,7 +240,7 @@ def finish_part(
         values |= {
             "delta_link": work.delta_link,
             "selection": _selection(work.part),
-            "full_run_required": False,
+            "full_run_required": func.coalesce(parts.c.full_run_required_since > work.started_at, False),
             "last_successful_at": work.started_at,
         }
     connection.execute(_update_part(key, name).values(**values))

@@ -81,7 +81,8 @@ def sweep_links(
 ) -> tuple[int, Counter[PartName], str | None]:
     """Makes tombstones of the next links that the listing did not name.
 
-    A soft-deleted group is not listed, yet keeps its links until it is restored or gone for good.
+    A group that the part groups knows as soft-deleted is not listed, yet keeps its links until it is restored or gone;
+    of one that is not known as such Graph sends the links again when it is restored.
 
     Returns:
         How many links are now gone, the change of the numbers of live entries, and where to go on; None at the end.

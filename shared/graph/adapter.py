@@ -6,6 +6,7 @@ This module imports msgraph; nothing imports it before something talks to Graph.
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 import httpx
@@ -24,6 +25,11 @@ from msgraph_core.middleware.options import GraphTelemetryHandlerOption
 if TYPE_CHECKING:
     from azure.core.credentials_async import AsyncTokenCredential
     from kiota_abstractions.request_information import RequestInformation
+
+
+# They log the addresses of requests, and those hold cursors.
+for _name in ("httpx", "httpcore", "hpack", "azure.core.pipeline.policies.http_logging_policy"):
+    logging.getLogger(_name).setLevel(logging.WARNING)
 
 
 class PatientRetryHandler(RetryHandler):

@@ -17,7 +17,7 @@ from shared.graph.clouds import CLOUDS
 from shared.graph.credentials import credential_for
 from shared.graph.failures import failure_of_answer
 from shared.graph.pages import parse_page
-from shared.models.errors import GraphRefused, GraphUnavailable, PartFailure
+from shared.models.errors import CursorExpired, GraphRefused, GraphUnavailable, PartFailure
 from shared.models.organizations import Organization
 from shared.models.parts import Part
 from shared.models.records import Page
@@ -102,20 +102,23 @@ class GraphClient:
         return self._paged(builder.to_get_request_information(RequestConfiguration(query_parameters=parameters)))
 
     def _following(self, builder: Any, link: str) -> RequestInformation:
-        self._refuse_foreign(link)
+        if self._is_foreign(link):
+            raise CursorExpired("ForeignLink", "The cursor was made by another Graph root.")
         return self._paged(builder.with_url(link).to_get_request_information())
 
     def _paged(self, request: RequestInformation) -> RequestInformation:
         request.headers.try_add("Prefer", f"odata.maxpagesize={self._page_size}")
         return request
 
-    def _refuse_foreign(self, link: str) -> None:
+    def _is_foreign(self, link: str) -> bool:
         """Links are data from a server, and the token goes along with them: only Graph's own host gets it."""
-        if _origin(link) != _origin(self._root):
-            raise PartFailure("ForeignLink", "Graph's answer links to another host than Graph's; it is not followed.")
+        return _origin(link) != _origin(self._root)
 
     async def _page(self, part: Part, request: RequestInformation, path: str, *, soft_deleted: bool = False) -> Page:
-        return parse_page(await self._send(part, request, path), part, soft_deleted=soft_deleted)
+        page = parse_page(await self._send(part, request, path), part, soft_deleted=soft_deleted)
+        if any(link is not None and self._is_foreign(link) for link in (page.next_link, page.delta_link)):
+            raise PartFailure("ForeignLink", "Graph's answer links to another host than Graph's; it is not followed.")
+        return page
 
     async def _send(self, part: Part, request: RequestInformation, path: str) -> bytes:
         import httpx

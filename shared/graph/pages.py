@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any, cast
 
@@ -25,12 +26,12 @@ def parse_page(body: bytes, part: Part, *, soft_deleted: bool = False) -> Page:
         PartFailure: A record is not what Graph promises.
     """
     try:
-        document = orjson.loads(body)
+        document = _decode(body)
         values: Any = document["value"]
         next_link, delta_link = document.get("@odata.nextLink"), document.get("@odata.deltaLink")
         if not isinstance(values, list) or not all(isinstance(link, str | None) for link in (next_link, delta_link)):
             raise TypeError
-    except (orjson.JSONDecodeError, TypeError, KeyError, AttributeError):
+    except (ValueError, RecursionError, TypeError, KeyError, AttributeError):
         raise GraphUnavailable("MalformedAnswer", f"Graph's answer for {part.name} is not a page of objects.") from None
     records: dict[str, ObjectRecord] = {}
     for value in cast(list[Any], values):
@@ -43,6 +44,25 @@ def parse_page(body: bytes, part: Part, *, soft_deleted: bool = False) -> Page:
         else:
             _merge(earlier, record)
     return Page(records=list(records.values()), next_link=next_link, delta_link=delta_link)
+
+
+def _decode(body: bytes) -> Any:
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError:
+        # A name that was cut in the middle of an emoji is half a surrogate pair: no valid JSON for orjson, which is no
+        # reason to lose the page.
+        return _whole_characters(json.loads(body))
+
+
+def _whole_characters(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(value, list):
+        return [_whole_characters(item) for item in cast(list[Any], value)]
+    if isinstance(value, dict):
+        return {_whole_characters(name): _whole_characters(item) for name, item in cast(dict[str, Any], value).items()}
+    return value
 
 
 def object_key(part: Part, identifier: str) -> str:

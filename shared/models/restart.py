@@ -14,13 +14,12 @@ class RestartScope(Flag):
     """synchronizationJobRestartScope; the words combine, separated by commas.
 
     What each does here:
-        NONE: nothing is thrown away; the job is started.
-        CONNECTOR_DATA_STORE: the next full run writes every row of the cache anew.
-        ESCROWS: objects put aside with an error are forgotten.
+        NONE: nothing is thrown away; the job is started, out of quarantine too.
         WATERMARK: the cursors are forgotten; every object is read again.
         QUARANTINE_STATE: the quarantine is lifted; it may come back.
-        FULL: the four together.
-        FORCE_DELETES: deletions held back by the threshold are carried out.
+        CONNECTOR_DATA_STORE, ESCROWS, FORCE_DELETES: accepted; nothing of their kind is kept yet that could be thrown
+            away or carried out.
+        FULL: the first four of Graph's together.
     """
 
     NONE = 0

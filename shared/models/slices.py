@@ -10,6 +10,7 @@ from shared.models.base import WireModel
 from shared.models.organizations import Organization
 from shared.models.parts import Part, PartName
 from shared.models.runs import RunType
+from shared.models.synchronization import SynchronizationError
 
 
 class SliceMessage(WireModel):
@@ -55,6 +56,7 @@ class Slice:
         attempts: Slices in a row, this one included, since the part last got on.
         fence: Grows with every lease; a worker whose number is outdated cannot write.
         total: Objects expected, when Graph told.
+        last_error: What ended the slice before this one, if anything did.
     """
 
     organization: Organization
@@ -69,6 +71,7 @@ class Slice:
     fence: int
     total: int | None
     started_at: datetime
+    last_error: SynchronizationError | None = None
 
 
 class StaleSlice(Exception):

@@ -1,7 +1,7 @@
 """Decides what a start does when runs are under way already. Pure.
 
-At most one run of an organization is running and one is queued. A start joins the run that will do what is asked:
-the running one when it covers the request, else the queued one, which is widened if need be.
+At most one run of an organization is running and one is queued. A start joins the running run when that covers the
+parts asked for, whether they have been read yet or not, else the queued one, which is widened if need be.
 """
 
 from __future__ import annotations

@@ -105,3 +105,11 @@ TRANSITIONS: Mapping[Event, Mapping[Condition, Condition]] = {
 def after(condition: Condition, event: Event) -> Condition:
     """The condition after an event."""
     return TRANSITIONS[event].get(condition, condition)
+
+
+def diagram() -> str:
+    """The table as a Mermaid state diagram, for docs/job-lifecycle.md."""
+    lines = ["stateDiagram-v2", "    [*] --> NEW: registered"]
+    for event, changes in TRANSITIONS.items():
+        lines += [f"    {before.name} --> {following.name}: {event}" for before, following in changes.items()]
+    return "\n".join(lines)

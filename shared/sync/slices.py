@@ -39,8 +39,7 @@ async def run_slice(services: Services, message: SliceMessage) -> list[SliceMess
     deadline = services.now() + timedelta(seconds=services.settings.slice_seconds)
     try:
         if work.attempts > services.settings.slice_attempts:
-            failure = PartFailure("TooManyAttempts", "The part's slices ended again and again without getting on.")
-            return await asyncio.to_thread(_fail, services, work, failure)
+            return await asyncio.to_thread(_fail, services, work, _give_up(work))
         return await _work_until(services, work, deadline)
     except StaleSlice:
         logger.warning("slice lost its lease (%s, fence %d)", work.part.name, work.fence)
@@ -65,9 +64,9 @@ def fail_dead_letter(services: Services, message: SliceMessage) -> list[SliceMes
 async def _work_until(services: Services, work: Slice, deadline: datetime) -> list[SliceMessage]:
     try:
         finished = await work_on(services, work, deadline)
-    except CursorExpired:
+    except CursorExpired as failure:
         logger.info("%s: Graph no longer knows the cursor; a full run of the part begins", work.part.name)
-        return await asyncio.to_thread(_restart_full, services, work)
+        return await asyncio.to_thread(_restart_full, services, work, failure)
     except GraphThrottled as failure:
         logger.info("%s: throttled for %.0f s", work.part.name, failure.retry_after)
         return await asyncio.to_thread(_wait, services, work, failure)
@@ -90,14 +89,14 @@ def _take(services: Services, message: SliceMessage) -> Slice | None:
 def _continue(services: Services, work: Slice) -> list[SliceMessage]:
     with services.database.write() as connection:
         wake_at = services.now() + services.settings.requeue_after
-        return [slices.give_back(connection, work, wake_at, blameless=True)]
+        return [slices.give_back(connection, work, wake_at, None, blameless=True)]
 
 
 def _wait(services: Services, work: Slice, failure: GraphThrottled) -> list[SliceMessage]:
     """The planner sends the message when the time has come: a queue output cannot be delayed."""
     with services.database.write() as connection:
         wake_at = services.now() + timedelta(seconds=failure.retry_after)
-        slices.give_back(connection, work, wake_at, blameless=True)
+        slices.give_back(connection, work, wake_at, _told(failure), blameless=True)
     return []
 
 
@@ -106,16 +105,16 @@ def _retry(services: Services, work: Slice, failure: GraphUnavailable) -> list[S
         attempts = slices.count_attempts(connection, work)
         if attempts < services.settings.slice_attempts:
             wait = _FIRST_RETRY * 2 ** max(attempts - 1, 0)
-            slices.give_back(connection, work, services.now() + wait, blameless=False)
+            slices.give_back(connection, work, services.now() + wait, _told(failure), blameless=False)
             return []
     return _fail(services, work, failure)
 
 
-def _restart_full(services: Services, work: Slice) -> list[SliceMessage]:
+def _restart_full(services: Services, work: Slice, failure: CursorExpired) -> list[SliceMessage]:
     with services.database.write() as connection:
         restarted = slices.restart_full(connection, work)
         wake_at = services.now() + services.settings.requeue_after
-        return [slices.give_back(connection, restarted, wake_at, blameless=False)]
+        return [slices.give_back(connection, restarted, wake_at, _told(failure), blameless=False)]
 
 
 def _succeed(services: Services, work: Slice) -> list[SliceMessage]:
@@ -124,11 +123,18 @@ def _succeed(services: Services, work: Slice) -> list[SliceMessage]:
 
 
 def _fail(services: Services, work: Slice, failure: SynchronizationFailure) -> list[SliceMessage]:
-    error = SynchronizationError(
-        code=failure.code, message=failure.message, tenant_actionable=failure.tenant_actionable
-    )
     with services.database.write() as connection:
-        return finish_part(connection, services, work, error)
+        return finish_part(connection, services, work, _told(failure))
+
+
+def _give_up(work: Slice) -> PartFailure:
+    last = work.last_error
+    told = f" The last one ended with {last.code}: {last.message}" if last else ""
+    return PartFailure("TooManyAttempts", f"The part's slices ended again and again without getting on.{told}")
+
+
+def _told(failure: SynchronizationFailure) -> SynchronizationError:
+    return SynchronizationError(code=failure.code, message=failure.message, tenant_actionable=failure.tenant_actionable)
 
 
 def _abandon(services: Services, work: Slice) -> None:

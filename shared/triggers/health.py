@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import azure.functions as func
+from pydantic import ValidationError
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -16,10 +17,13 @@ blueprint = func.Blueprint()
 @blueprint.function_name("get_health")
 @route(blueprint, "health", "GET", auth_level=func.AuthLevel.ANONYMOUS)
 def get_health(req: func.HttpRequest) -> func.HttpResponse:
-    """200 when the database answers and has its tables, else 503."""
+    """200 when the settings can be used and the database answers and has its tables, else 503."""
     try:
         with services().database.read() as connection:
             connection.execute(text("SELECT organization_id FROM organizations LIMIT 1"))
+    except ValidationError as error:
+        wrong = ", ".join(str(detail["loc"][0]).upper() for detail in error.errors())
+        return json_answer({"status": "Unhealthy", "settings": f"{wrong} cannot be used."}, 503)
     except SQLAlchemyError:
         return json_answer({"status": "Unhealthy", "database": "Unavailable"}, 503, headers={"Retry-After": "10"})
     return json_answer({"status": "Healthy", "database": "Available"})

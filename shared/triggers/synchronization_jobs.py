@@ -11,6 +11,7 @@ import azure.functions as func
 from sqlalchemy import Connection
 
 from shared.api.messages import ODATA_JSON, json_answer, read_body
+from shared.api.odata import page_of_list, query_options, select
 from shared.api.routing import closed_segment, route
 from shared.api.views.job import synchronization_job
 from shared.cache import jobs, organizations
@@ -33,13 +34,13 @@ _LISTED_BY = {
 @route(blueprint, "{version}/{owner}/{id}/synchronization/jobs", "GET")
 def list_synchronization_jobs(req: func.HttpRequest) -> func.HttpResponse:
     """The jobs of all organizations that were registered with the application."""
-    app = services()
-    context = _context(req)
+    app, context = services(), _context(req)
+    options = query_options(req, ("select", "filter", "top", "skip", "count"))
     with app.database.read() as connection:
         found = _organizations(req, connection)
         records = [jobs.read_record(connection, organization, app.now()) for organization in found]
-    document = {"@odata.context": context, "value": [synchronization_job(record).wire() for record in records]}
-    return json_answer(document, content_type=ODATA_JSON)
+    entities = [synchronization_job(record).wire() for record in records]
+    return json_answer(page_of_list(req, context, entities, options), content_type=ODATA_JSON)
 
 
 @blueprint.function_name("count_synchronization_jobs")
@@ -47,6 +48,7 @@ def list_synchronization_jobs(req: func.HttpRequest) -> func.HttpResponse:
 def count_synchronization_jobs(req: func.HttpRequest) -> func.HttpResponse:
     """How many jobs there are, as plain digits."""
     closed_segment(req, "version")
+    query_options(req, ())
     with services().database.read() as connection:
         return func.HttpResponse(str(len(_organizations(req, connection))), mimetype="text/plain")
 
@@ -56,10 +58,11 @@ def count_synchronization_jobs(req: func.HttpRequest) -> func.HttpResponse:
 def get_synchronization_job(req: func.HttpRequest) -> func.HttpResponse:
     """One job."""
     app, context = services(), _context(req)
+    options = query_options(req, ("select",))
     with app.database.read() as connection:
         record = jobs.read_record(connection, _organization(req, connection), app.now())
     document = {"@odata.context": f"{context}/$entity", **synchronization_job(record).wire()}
-    return json_answer(document, content_type=ODATA_JSON)
+    return json_answer(select(document, options.get("select")), content_type=ODATA_JSON)
 
 
 @blueprint.function_name("start_synchronization_job")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import orjson
 import pytest
 from sqlalchemy import func, select
 
@@ -204,3 +205,68 @@ def test_a_failed_run_is_followed_by_a_good_one(application: Application) -> Non
 
     assert application.synchronize()["status"] == "Succeeded"
     assert application.compare().differences == []
+
+
+def test_a_restore_between_the_listings_of_a_full_run_costs_no_membership(application: Application) -> None:
+    application.synchronize()
+    user_id, group_id = (
+        application.control("POST", f"/{kind}", {"displayName": "Zoë"})["id"] for kind in ("users", "groups")
+    )
+    application.control("POST", f"/groups/{group_id}/members", {"add": [user_id]})
+    application.control("DELETE", f"/users/{user_id}")
+    application.synchronize()
+    # The user is in neither listing: soft-deleted during the first one, restored before the second.
+    application.control(
+        "POST", "/faults", [{"path": "/directory/deletedItems", "status": 429, "retryAfter": 60, "times": 1}]
+    )
+    application.synchronize(type="Full", parts=["users"])
+    application.control("POST", f"/users/{user_id}/restore")
+    application.clock.forward(seconds=60)
+    application.plan()
+
+    # The restored user comes with the next run, and the links that went with it by the one after that.
+    application.synchronize()
+    application.synchronize()
+
+    assert application.compare().differences == []
+
+
+def test_a_cursor_of_another_graph_root_costs_a_full_run_and_no_more(
+    monkeypatch: pytest.MonkeyPatch, database_url: str
+) -> None:
+    directory = Directory(users=120, groups=12, sites=8, seed=5)
+    with TenantServer(directory) as tenant, running_application(monkeypatch, database_url, tenant) as application:
+        application.register()
+        application.synchronize()
+    with TenantServer(directory) as tenant, running_application(monkeypatch, database_url, tenant) as application:
+        run = application.synchronize()
+        assert (run["status"], {part["type"] for part in run["parts"]}) == ("Succeeded", {"Full"})
+        assert application.compare().differences == []
+
+
+def test_a_name_cut_in_the_middle_of_an_emoji_does_not_stop_its_page(application: Application) -> None:
+    application.control(
+        "POST",
+        "/faults",
+        [{"path": "/sites/delta", "kind": "rewrite", "find": '"displayName":"', "replace": '"displayName":"\\\\ud83d'}],
+    )
+    run = application.synchronize(parts=["sites"])
+    assert run["status"] == "Succeeded"
+    assert part(run, "sites")["completed"] == SMALL["sites"] * 3 // 2
+
+
+def test_no_cursor_and_nobody_s_name_reaches_a_log(application: Application, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("DEBUG")
+    application.control("POST", "/faults", [{"path": "/groups/delta", "status": 503, "times": 1, "after": 2}])
+    application.synchronize()
+    application.control("POST", "/mutate", {"count": 20, "seed": 2})
+    application.clock.forward(minutes=5)
+    application.plan()
+    application.synchronize()
+
+    assert application.tenant
+    users = application.client.get(f"{application.tenant.url}/control/truth/users").text.splitlines()
+    text = "\n".join(record.getMessage() for record in caplog.records if not record.name.startswith("local"))
+    assert "deltatoken" not in text.lower()
+    assert "skiptoken" not in text.lower()
+    assert not [user for user in users if orjson.loads(user)["displayName"] in text]

@@ -37,7 +37,7 @@ def test_a_message_delivered_again_after_its_slice_is_dropped(cache: Cache, cont
     (message,) = cache.queue(contoso, USERS)
     work = cache.take(message)
     assert work is not None
-    following = cache.write(lambda c: slices.give_back(c, work, LATER, blameless=True))
+    following = cache.write(lambda c: slices.give_back(c, work, LATER, None, blameless=True))
     assert cache.take(message) is None
     again = cache.take(following)
     assert again is not None
@@ -115,7 +115,7 @@ def test_a_stale_worker_can_do_nothing_any_more(cache: Cache, contoso: Organizat
         cache.write(
             lambda c: {
                 "advance": lambda: slices.advance(c, stale, Counts(imported=1), LATER, LEASE),
-                "give back": lambda: slices.give_back(c, stale, LATER, blameless=True),
+                "give back": lambda: slices.give_back(c, stale, LATER, None, blameless=True),
                 "restart": lambda: slices.restart_full(c, stale),
                 "finish": lambda: slices.finish_part(c, replace(stale, delta_link="d"), RunStatus.SUCCEEDED, None, NOW),
                 "abandon": lambda: slices.abandon(c, stale, LATER),
@@ -152,7 +152,7 @@ def test_attempts_count_until_the_part_gets_on(cache: Cache, contoso: Organizati
         nonlocal message
         work = cache.take(message)
         assert work is not None
-        message = cache.write(lambda c: slices.give_back(c, work, LATER, blameless=blameless))
+        message = cache.write(lambda c: slices.give_back(c, work, LATER, None, blameless=blameless))
         return work.attempts
 
     assert [fail(False), fail(False), fail(True), fail(False)] == [1, 2, 3, 1]
@@ -167,7 +167,7 @@ def test_a_dead_message_leases_the_part_whatever_its_fence(cache: Cache, contoso
     (message,) = cache.queue(contoso, USERS)
     work = cache.take(message)
     assert work is not None
-    cache.write(lambda c: slices.give_back(c, work, LATER, blameless=False))
+    cache.write(lambda c: slices.give_back(c, work, LATER, None, blameless=False))
     dead = cache.write(lambda c: slices.dead_letter(c, message, NOW, LEASE))
     assert dead is not None
     assert dead.fence == work.fence + 1

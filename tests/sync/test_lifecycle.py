@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -34,6 +35,12 @@ def test_the_docstring_draws_the_table() -> None:
         told = re.split(r"\s{2,}", row.strip())[1:]
         drawn = {at: Condition[name] for at, name in zip(columns, told, strict=True) if name != "-"}
         assert drawn == TRANSITIONS[event], event
+
+
+def test_the_docs_draw_the_table() -> None:
+    page = (Path(__file__).parent.parent.parent / "docs" / "job-lifecycle.md").read_text()
+    assert f"```mermaid\n{lifecycle.diagram()}\n```" in page
+    assert all(f"| {condition.name} | {condition.schedule_state} |" in page for condition in Condition)
 
 
 @given(st.lists(st.sampled_from(Event)), st.booleans())

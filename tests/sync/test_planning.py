@@ -362,6 +362,8 @@ def test_a_dead_message_fails_its_part_visibly_and_the_other_parts_go_on(
 ) -> None:
     run = planner.start(contoso, INCREMENTAL, USERS, GROUPS)
     users, groups = planner.sent
+    with planner.services.database.write() as connection:
+        assert slices.take(connection, users, planner.clock(), timedelta()) is not None
     assert fail_dead_letter(planner.services, users) == []
     planner.work(groups)
     ended = planner.run(contoso, run.activity_identifier)
@@ -372,6 +374,14 @@ def test_a_dead_message_fails_its_part_visibly_and_the_other_parts_go_on(
     assert fail_dead_letter(planner.services, users) == []
     # The series of complete failures does not begin: one part was good.
     assert planner.job(contoso).successive_complete_failures == 0
+
+
+def test_a_dead_message_of_a_part_that_no_slice_failed_for_changes_nothing(
+    planner: Planner, contoso: Organization
+) -> None:
+    run = planner.start(contoso, INCREMENTAL, USERS)
+    assert fail_dead_letter(planner.services, planner.sent[0]) == []
+    assert planner.run(contoso, run.activity_identifier).status is RunStatus.QUEUED
 
 
 def test_a_start_of_a_part_that_just_failed_is_done_though_its_run_goes_on(

@@ -1,4 +1,4 @@
-"""The job's quarantine, and the conditions that a job may be in."""
+"""The job's quarantine and conditions, and when a part came to need a full run."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ _COLUMNS = (
 
 
 def upgrade() -> None:
+    op.add_column("parts", sa.Column("full_run_required_since", types.UtcDateTime()))
     with op.batch_alter_table("jobs") as jobs:
         for name, kind in _COLUMNS:
             jobs.add_column(sa.Column(name, kind))
@@ -59,3 +60,5 @@ def downgrade() -> None:
         )
         for name, _ in reversed(_COLUMNS):
             jobs.drop_column(name)
+    with op.batch_alter_table("parts") as parts:
+        parts.drop_column("full_run_required_since")

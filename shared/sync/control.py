@@ -1,4 +1,4 @@
-"""What people do with a job: start, pause, restart, delete. Each may be asked for twice and does its work once."""
+"""What people do with a job: start, pause, restart. Each may be asked for twice."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def start_job(services: Services, key: int) -> list[SliceMessage]:
 
 
 def pause(services: Services, key: int) -> None:
-    """Stops the job for a while: a slice that is at work ends with its page, cursors are kept.
+    """Stops the job for a while: a slice that is at work is finished, no further one begins, cursors are kept.
 
     Raises:
         NotFound: The organization is not registered.

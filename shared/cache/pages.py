@@ -25,7 +25,7 @@ def apply_records(connection: Connection, work: Slice, records: Sequence[ObjectR
     written = write_objects(connection, work, records, change_number, now)
     if written.come_back and work.part.takes_links_along:
         # Its links went with it, and Graph does not name those again that never changed.
-        slices.require_full_run(connection, key, LINKED_PARTS, now)
+        slices.require_full_run(connection, key, LINKED_PARTS)
     entries: Counter[PartName] = Counter({work.part.name: written.added_entries})
     link_rows = _take_links_along(connection, work, written.hard_deleted, change_number, now, entries)
     if work.part.relations:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, and_, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, or_, select, update
 
 from shared.cache import organizations, runs
 from shared.cache.tables import jobs, parts, run_parts
@@ -51,12 +51,12 @@ def resume(connection: Connection, key: int, now: datetime, requeue_after: timed
     return [_message(row) for row in rows]
 
 
-def require_full_run(connection: Connection, key: int, names: Iterable[PartName], now: datetime) -> None:
-    """Has these parts of the organization read in full the next time; a run that began before does not count."""
+def require_full_run(connection: Connection, key: int, names: Iterable[PartName]) -> None:
+    """Has these parts of the organization read in full the next time; a generation that has begun does not count."""
     connection.execute(
         update(parts)
         .where(parts.c.organization_id == key, parts.c.part.in_(list(names)))
-        .values(full_run_required=True, full_run_required_since=now)
+        .values(full_run_required=True, full_run_required_after=parts.c.generation)
     )
 
 
@@ -240,7 +240,7 @@ def finish_part(
         values |= {
             "delta_link": work.delta_link,
             "selection": _selection(work.part),
-            "full_run_required": func.coalesce(parts.c.full_run_required_since > work.started_at, False),
+            "full_run_required": parts.c.full_run_required_after >= work.generation,
             "last_successful_at": work.started_at,
         }
     connection.execute(_update_part(key, name).values(**values))

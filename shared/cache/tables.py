@@ -137,7 +137,7 @@ parts = Table(
     Column("selection", Text),
     Column("generation", BigInteger, nullable=False, server_default="0"),
     Column("full_run_required", Boolean, nullable=False),
-    Column("full_run_required_since", UtcDateTime),
+    Column("full_run_required_after", BigInteger, nullable=False, server_default="0"),
     Column("entry_count", BigInteger, nullable=False, server_default="0"),
     Column("last_run", Word),
     Column("last_successful_at", UtcDateTime),

@@ -91,7 +91,7 @@ def restart(services: Services, key: int, scope: RestartScope) -> list[SliceMess
         refuse_other_authentication(organization)
         runs.cancel_unfinished(connection, key, services.now())
         if scope & RestartScope.WATERMARK:
-            slices.require_full_run(connection, key, organization.entity.parts, services.now())
+            slices.require_full_run(connection, key, organization.entity.parts)
         lifted = scope == RestartScope.NONE or RestartScope.QUARANTINE_STATE in scope
         _move(connection, services, key, Event.RESTART if lifted else Event.RESTART_IN_QUARANTINE)
         _, messages = start_run(connection, services, organization, RunType.INCREMENTAL, organization.entity.parts)

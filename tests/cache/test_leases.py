@@ -268,3 +268,17 @@ def test_an_expired_cursor_starts_a_full_listing_of_a_new_generation(cache: Cach
     # Should this listing fail as well, the next run must not try the dead cursor again.
     failed(cache, restarted)
     assert cache.begin(contoso, run_type=RunType.INCREMENTAL).type is RunType.FULL
+
+
+def test_a_need_for_a_full_run_that_comes_up_during_a_run_outlives_it(cache: Cache, contoso: Organization) -> None:
+    def needed() -> bool:
+        return USERS in cache.read(lambda c: slices.parts_without_cursor(c, contoso.key))
+
+    cache.finish(replace(cache.begin(contoso), delta_link="https://graph/delta1"))
+    assert not needed()
+    work = cache.begin(contoso, run_type=RunType.INCREMENTAL)
+    cache.write(lambda c: slices.require_full_run(c, contoso.key, [USERS]))
+    cache.finish(replace(work, delta_link="https://graph/delta2"))
+    assert needed()
+    cache.finish(replace(cache.begin(contoso), delta_link="https://graph/delta3"))
+    assert not needed()

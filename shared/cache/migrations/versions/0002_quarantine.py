@@ -25,7 +25,7 @@ _COLUMNS = (
 
 
 def upgrade() -> None:
-    op.add_column("parts", sa.Column("full_run_required_since", types.UtcDateTime()))
+    op.add_column("parts", sa.Column("full_run_required_after", sa.BigInteger(), nullable=False, server_default="0"))
     with op.batch_alter_table("jobs") as jobs:
         for name, kind in _COLUMNS:
             jobs.add_column(sa.Column(name, kind))
@@ -61,4 +61,4 @@ def downgrade() -> None:
         for name, _ in reversed(_COLUMNS):
             jobs.drop_column(name)
     with op.batch_alter_table("parts") as parts:
-        parts.drop_column("full_run_required_since")
+        parts.drop_column("full_run_required_after")

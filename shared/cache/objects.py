@@ -28,7 +28,9 @@ class ObjectsWritten:
         written: Rows inserted, updated or turned into tombstones.
         added_entries: Change of the number of live entries.
         hard_deleted: Ids of objects that are gone for good.
-        come_back: Whether an object is live again that was taken for gone.
+        links_unknown: Whether an object is live again whose links Graph may not name again: one that was taken for
+            gone, or a restored group.
+        incomplete: Whether an object came into the part's scope with less than its selected properties.
     """
 
     imported: int = 0
@@ -36,7 +38,8 @@ class ObjectsWritten:
     written: int = 0
     added_entries: int = 0
     hard_deleted: list[str] = field(default_factory=list[str])
-    come_back: bool = False
+    links_unknown: bool = False
+    incomplete: bool = False
 
 
 def write_objects(
@@ -62,7 +65,8 @@ def write_objects(
             if decision.effect is Effect.WRITE:
                 rows.append(_row(key, part, record.object_id, decision, change_number, generation, now))
                 written.added_entries += decision.live - (old is not None and old.live)
-                written.come_back |= old is not None and old.deleted_at is not None and decision.deleted_at is None
+                written.links_unknown |= decision.live and _has_lost_links(part, old)
+                written.incomplete |= decision.live and _is_incomplete(work, record, old)
                 continue
         else:
             written.entitled += first
@@ -72,6 +76,19 @@ def write_objects(
     bulk.upsert(connection, seen_objects, noted)
     written.written = len(rows)
     return written
+
+
+def _has_lost_links(part: Part, old: StoredObject | None) -> bool:
+    if old is None or not part.takes_links_along:
+        return False
+    return old.deleted_at is not None or (bool(part.relations) and old.soft_deleted_at is not None)
+
+
+def _is_incomplete(work: Slice, record: ObjectRecord, old: StoredObject | None) -> bool:
+    """Whether the part left the object out until now, and Graph sent only what changed to bring it in."""
+    known = old is not None and old.deleted_at is None
+    left_out = not work.part.in_scope({})
+    return left_out and not known and not record.properties.keys() >= set(work.part.properties)
 
 
 def _replaces(work: Slice, first: bool) -> bool:

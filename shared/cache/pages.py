@@ -14,7 +14,7 @@ from shared.cache.objects import write_objects
 from shared.cache.organizations import next_change_number
 from shared.models.parts import PartName
 from shared.models.records import ObjectRecord
-from shared.models.runs import Counts
+from shared.models.runs import Counts, RunType
 from shared.models.slices import Slice
 
 
@@ -23,9 +23,10 @@ def apply_records(connection: Connection, work: Slice, records: Sequence[ObjectR
     key = work.organization.key
     change_number = next_change_number(connection, key)
     written = write_objects(connection, work, records, change_number, now)
-    if written.come_back and work.part.takes_links_along:
-        # Its links went with it, and Graph does not name those again that never changed.
+    if written.links_unknown:
         slices.require_full_run(connection, key, LINKED_PARTS)
+    if written.incomplete and work.type is RunType.INCREMENTAL:
+        slices.require_full_run(connection, key, [work.part.name])
     entries: Counter[PartName] = Counter({work.part.name: written.added_entries})
     link_rows = _take_links_along(connection, work, written.hard_deleted, change_number, now, entries)
     if work.part.relations:

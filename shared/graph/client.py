@@ -17,7 +17,7 @@ from shared.graph.clouds import CLOUDS
 from shared.graph.credentials import credential_for
 from shared.graph.failures import failure_of_answer
 from shared.graph.pages import parse_page
-from shared.models.errors import CursorExpired, GraphRefused, GraphUnavailable, PartFailure
+from shared.models.errors import CursorExpired, GraphRefused, GraphUnavailable, PartFailure, SynchronizationFailure
 from shared.models.organizations import Organization
 from shared.models.parts import Part
 from shared.models.records import Page
@@ -82,7 +82,8 @@ class GraphClient:
         request.headers.try_add("ConsistencyLevel", "eventual")
         try:
             return int(await self._send(part, request, f"/{part.collection}/$count"))
-        except (GraphRefused, ValueError):
+        except (SynchronizationFailure, ValueError):
+            # A total is for people to look at; nothing waits for it.
             return None
 
     async def close(self) -> None:

@@ -39,7 +39,7 @@ def failure_of_answer(
         wait = retry_after(headers.get("retry-after"), now)
         if status == 429 or wait is not None:
             return GraphThrottled(f"{told}.", _RETRY_WITHOUT_ADVICE_SECONDS if wait is None else wait)
-    if status >= 500 or status == 408:
+    if status != 501 and (status >= 500 or status == 408):
         return GraphUnavailable(code or "serviceNotAvailable", f"{told}.")
     if status == 403:
         return GraphRefused(

@@ -70,7 +70,9 @@ def write_objects(
                 continue
         else:
             written.entitled += first
-        if first:
+        # Of a soft-deleted group no members are listed, so a listing of members alone does not count it as named.
+        named = part.keeps_objects or record.removal is not Removal.SOFT_DELETED
+        if first and named:
             noted.append((key, part.name.value, generation, record.object_id))
     bulk.upsert(connection, objects, rows)
     bulk.upsert(connection, seen_objects, noted)

@@ -81,8 +81,8 @@ def sweep_links(
 ) -> tuple[int, Counter[PartName], str | None]:
     """Makes tombstones of the next links that the listing did not name.
 
-    A group that the part groups knows as soft-deleted is not listed, yet keeps its links until it is restored or gone;
-    of one that is not known as such Graph sends the links again when it is restored.
+    A group that the part groups knows as soft-deleted, and that this listing did not name either, keeps its links until
+    it is restored or gone; when it is restored the links are read again.
 
     Returns:
         How many links are now gone, the change of the numbers of live entries, and where to go on; None at the end.
@@ -95,20 +95,28 @@ def sweep_links(
         seen_links.c.source_id == links.c.source_id,
         seen_links.c.target_id == links.c.target_id,
     )
-    source_soft_deleted = _by_itself(
+    resting = _by_itself(
         objects.c.organization_id == links.c.organization_id,
         objects.c.part == PartName.GROUPS,
         objects.c.object_id == links.c.source_id,
         objects.c.soft_deleted_at.is_not(None),
         objects.c.deleted_at.is_(None),
     )
+    if not work.part.keeps_objects:
+        # This listing may know of a restore that the part groups has not read yet.
+        resting &= ~_by_itself(
+            seen_objects.c.organization_id == links.c.organization_id,
+            seen_objects.c.part == work.part.name,
+            seen_objects.c.generation == work.generation,
+            seen_objects.c.object_id == links.c.source_id,
+        )
     query = select(links).where(
         links.c.organization_id == work.organization.key,
         links.c.relation.in_(work.part.relations),
         links.c.generation < work.generation,
         links.c.deleted_at.is_(None),
         ~noted,
-        ~source_soft_deleted,
+        ~resting,
     )
     if work.cursor:
         query = query.where(identity > tuple_(*orjson.loads(work.cursor)))

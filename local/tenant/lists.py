@@ -38,16 +38,18 @@ def objects(tenant: Tenant, request: Request, resource: Resource) -> Answer:
     """GET /users, /groups and /sites/getAllSites."""
     request.refuse(*_UNSUPPORTED)
     found = tenant.directory.objects(resource)
-    wanted: Callable[[int], bool] = lambda index: found.state(index) == "live"  # noqa: E731
-    if "filter" in request.options:
-        if resource != "groups" or not _TEAM_FILTER.match(request.options["filter"]):
-            raise GraphError(400, "Request_UnsupportedQuery", "Unsupported or invalid query filter clause specified.")
-        wanted = lambda index: found.state(index) == "live" and tenant.directory.is_team(index)  # noqa: E731
+    teams_only = "filter" in request.options
+    if teams_only and (resource != "groups" or not _TEAM_FILTER.match(request.options["filter"])):
+        raise GraphError(400, "Request_UnsupportedQuery", "Unsupported or invalid query filter clause specified.")
+
+    def wanted(index: int) -> bool:
+        return found.state(index) == "live" and (not teams_only or tenant.directory.is_team(index))
+
     projection = _projection(tenant, request, resource)
     count = None
     if request.options.get("count", "").lower() == "true":
         _require_eventual(request)
-        count = found.live_count if "filter" not in request.options else sum(map(wanted, range(found.size)))
+        count = found.live_count if not teams_only else sum(map(wanted, range(found.size)))
     return _list(
         tenant, request, lambda start: filter(wanted, range(start, found.size)),
         lambda index: found.render(projection, index), 2, count,

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import replace
 
 from sqlalchemy import Connection
 
 from shared.cache import jobs, organizations, runs, slices
 from shared.models.errors import BadRequest, Conflict
-from shared.models.jobs import Job
 from shared.models.organizations import AuthenticationType, Organization
 from shared.models.parts import PartName
 from shared.models.restart import RestartScope
@@ -119,11 +117,7 @@ def _move(connection: Connection, services: Services, key: int, event: Event) ->
     following = after(before, event)
     if following is before:
         return []
-    jobs.save_job(connection, key, in_condition(_due_now(job, services), following))
+    jobs.save_job(connection, key, in_condition(job, following))
     if before is not Condition.PAUSED:
         return []
     return slices.resume(connection, key, services.now(), services.settings.requeue_after)
-
-
-def _due_now(job: Job, services: Services) -> Job:
-    return replace(job, next_run_time=services.now())

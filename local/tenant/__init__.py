@@ -35,18 +35,29 @@ batch), `latency`, `truncate` (connection closed in the middle of the body), `ma
 broken JSON), `disconnect` (closed before any answer), `rewrite` (regular expression `find` in the
 body becomes `replace`: links to another host, missing ids, wrong types).
 
+Records in a feed begin with their id, links do not; so this rule breaks all records of one user there, and
+nothing else, while the user itself reads well: `{"path": "/users/delta", "kind": "rewrite",
+"find": "{\"id\":\"<id>\"(,\"@removed\":{[^}]*})?", "replace": "{\"@removed\":5,\"id\":\"<id>\""}`. With
+`"replace": "{\"id\":5"` nobody can tell whose they are. Rules are lifted together, by DELETE, or one by its `times`.
+
 `local.tenant.reader.ReferenceReader` keeps a copy by delta rounds and compares it with the truth.
 
 What truth means for a reader: a delta feed tells of a soft-deleted object only its id, so changes made
 in the same round before its deletion are not to be had until it is restored; links of an object
-that was removed for good end without a word, unless `announceHardDeletedLinks` is on.
+that was removed for good end without a word, unless `announceHardDeletedLinks` is on. Links to a
+soft-deleted object are kept, but `/groups/{id}/members` and `owners` do not name it.
+
+Single objects are found by id while they are live, users also by userPrincipalName, sites only by the
+composite id: reports say that Graph does not take the bare one of some feeds.
 
 What it does not imitate:
 
 * replication delay: a change is visible at once, and all reads see one state;
 * throttling by resource units (rules give 429), x-ms-throttle headers, roles and permissions;
-* the 30 days after which soft-deleted objects go, and the age of tokens;
+* the 30 days after which soft-deleted objects go, and the age of tokens; soft-deleted users keep the
+  userPrincipalName, and the first of two users of the same one is found by it;
 * `$filter` in delta and in lists (but for the teams' one), `$expand`, `$orderby`, `$search`, `manager`;
+* sites by path or host, the root site; keys in brackets, as in `users('...')`;
 * members other than users and groups; dynamic, hidden and on-premises membership;
 * undeletes hidden by a narrow `$select`; replays in initial rounds; removed links in initial rounds;
 * that security groups cannot be soft-deleted: DELETE does it when asked, random rounds do not;

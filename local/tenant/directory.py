@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import uuid
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
@@ -145,6 +146,25 @@ class Directory:
             return reference(user)
         group = self.groups.find(object_id)
         return None if group is None else reference(group, is_group=True)
+
+    def find_user(self, name: str) -> int | None:
+        """The user of this id, or the live one of this userPrincipalName."""
+        index = self.users.find(name)
+        if index is not None:
+            return index
+        generated = self.users.population.index_of_name(name)
+        candidates = itertools.chain(() if generated is None else (generated,), self.users.touched)
+        return next((i for i in candidates if self._is_called(i, name)), None)
+
+    def _is_called(self, user: int, name: str) -> bool:
+        if self.users.state(user) != "live":
+            return False
+        called = self.users.properties(user)["userPrincipalName"]
+        return isinstance(called, str) and called.lower() == name.lower()
+
+    def is_live(self, ref: int) -> bool:
+        """Whether a member or owner is live; links to soft-deleted ones are kept, but lists do not name them."""
+        return (self.groups if ref & 1 else self.users).state(ref >> 1) == "live"
 
     def reference_id(self, ref: int) -> str:
         return self.groups.population.id(ref >> 1) if ref & 1 else self.users.population.id(ref >> 1)

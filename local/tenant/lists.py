@@ -12,9 +12,19 @@ from local.tenant.columns import Projection
 from local.tenant.directory import Relation, Resource
 from local.tenant.state import Tenant
 from local.tenant.tokens import MalformedToken
-from local.tenant.web import Answer, GraphError, Request, bad_request, json_answer, not_found, selected
+from local.tenant.web import (
+    Answer,
+    GraphError,
+    Request,
+    bad_request,
+    json_answer,
+    not_found,
+    selected,
+    site_not_found,
+)
 
 _TEAM_FILTER = re.compile(r"\s*resourceProvisioningOptions/any\(\s*(\w+)\s*:\s*\1\s+eq\s+'Team'\s*\)\s*$", re.I)
+_GUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.I)
 _TEAM_COLUMNS = ("id", "displayName", "description")
 _UNSUPPORTED = ("expand", "orderby", "search", "skip")
 
@@ -69,7 +79,8 @@ def teams(tenant: Tenant, request: Request) -> Answer:
 
 def team(tenant: Tenant, request: Request, team_id: str) -> Answer:
     groups = tenant.directory.groups
-    return _one(groups.render(groups.projection(_TEAM_COLUMNS), _team_index(tenant, team_id)))
+    text = groups.render(groups.projection(_TEAM_COLUMNS), _team_index(tenant, team_id))
+    return _one(request, "teams", text)
 
 
 def channels(tenant: Tenant, request: Request, team_id: str) -> Answer:
@@ -98,7 +109,8 @@ def deleted_items(tenant: Tenant, request: Request, resource: Resource) -> Answe
 def one(tenant: Tenant, request: Request, resource: Resource, object_id: str) -> Answer:
     request.refuse("expand")
     index = _live(tenant, resource, object_id)
-    return _one(tenant.directory.objects(resource).render(_projection(tenant, request, resource), index))
+    text = tenant.directory.objects(resource).render(_projection(tenant, request, resource), index)
+    return _one(request, resource, text)
 
 
 def count(tenant: Tenant, request: Request, resource: Resource) -> Answer:
@@ -108,7 +120,7 @@ def count(tenant: Tenant, request: Request, resource: Resource) -> Answer:
 
 
 def links(tenant: Tenant, request: Request, relation: Relation, group_id: str) -> Answer:
-    """GET /groups/{id}/members and owners, with limited information like `$select=id` unless more is asked for."""
+    """GET /groups/{id}/members and owners: who of them is live; a page may hold fewer than asked for, or none."""
     request.refuse(*_UNSUPPORTED, "filter")
     directory = tenant.directory
     group = _live(tenant, "groups", group_id)
@@ -116,7 +128,7 @@ def links(tenant: Tenant, request: Request, relation: Relation, group_id: str) -
     of_user = _projection(tenant, request, "users", lenient=True)
     of_group = _projection(tenant, request, "groups", lenient=True)
     records: list[str] = []
-    for ref in refs:
+    for ref in filter(directory.is_live, refs):
         if ref & 1:
             kind, text = "group", directory.groups.render(of_group, ref >> 1)
         else:
@@ -128,7 +140,7 @@ def links(tenant: Tenant, request: Request, relation: Relation, group_id: str) -
 def link_count(tenant: Tenant, request: Request, relation: Relation, group_id: str) -> Answer:
     _require_eventual(request)
     group = _live(tenant, "groups", group_id)
-    return _number(sum(1 for _ in tenant.directory.links.all(relation, group)))
+    return _number(sum(map(tenant.directory.is_live, tenant.directory.links.all(relation, group))))
 
 
 def user_purpose(tenant: Tenant, request: Request, user_id: str) -> Answer:
@@ -142,8 +154,13 @@ def user_purpose(tenant: Tenant, request: Request, user_id: str) -> Answer:
 
 
 def _live(tenant: Tenant, resource: Resource, object_id: str) -> int:
+    """The live object that a path names: users also by userPrincipalName, sites only by their composite id."""
+    if resource == "groups" and not _GUID.fullmatch(object_id):
+        raise GraphError(400, "Request_BadRequest", f"Invalid object identifier '{object_id}'.")
     found = tenant.directory.objects(resource)
-    index = found.find(object_id)
+    index = tenant.directory.find_user(object_id) if resource == "users" else found.find(object_id)
+    if resource == "sites" and (index is None or "," not in object_id):
+        raise site_not_found()
     if index is None or found.state(index) != "live":
         raise not_found(object_id)
     return index
@@ -212,8 +229,9 @@ def _collection(
     return Answer(body=f'{{"@odata.context":"{context}",{extra}"value":[{",".join(records)}]}}'.encode())
 
 
-def _one(text: str) -> Answer:
-    return _costing(1, Answer(body=text.encode()))
+def _one(request: Request, collection: str, text: str) -> Answer:
+    context = f"{request.base}/$metadata#{collection}/$entity"
+    return _costing(1, Answer(body=f'{{"@odata.context":"{context}",{text[1:]}'.encode()))
 
 
 def _number(value: int) -> Answer:

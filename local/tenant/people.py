@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 
 from local.tenant.columns import NULL, literal, moment
@@ -35,6 +36,7 @@ _UNSET = (
     "state", "streetAddress",
 )  # fmt: skip
 _EMPTY = ("assignedPlans", "imAddresses", "otherMails", "provisionedPlans")
+_NUMBERED_NAME = re.compile(r"[a-z.]+(?P<index>\d{1,12})(?:_[^@]*#ext#)?@", re.IGNORECASE)
 _CONSTANT_ROW = (NULL,) * len(_UNSET) + ("[]",) * len(_EMPTY)
 
 
@@ -94,6 +96,11 @@ class People:
         self._departments = tuple(literal(d) for d in DEPARTMENTS)
         self._titles = tuple(literal(t) for t in JOB_TITLES)
         self._licences = _licences()
+
+    def index_of_name(self, name: str) -> int | None:
+        """The index of the user that was generated with this userPrincipalName, if any was."""
+        found = _NUMBERED_NAME.match(name)
+        return None if found is None else int(found["index"])
 
     def purpose(self, index: int) -> str:
         """What `userPurpose` says; guests have no mailbox and so no purpose: the empty string."""

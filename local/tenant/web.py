@@ -136,6 +136,10 @@ def bad_request(message: str) -> GraphError:
     return GraphError(400, "BadRequest", message)
 
 
+def site_not_found() -> GraphError:
+    return GraphError(404, "itemNotFound", "Requested site could not be found")
+
+
 def not_found(object_id: str) -> GraphError:
     return GraphError(
         404,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any, TypeVar, cast
 from uuid import UUID, uuid4
@@ -97,7 +97,7 @@ def error_answer(ids: RequestIds, error: ApiError) -> func.HttpResponse:
             "code": error.code,
             "message": error.message,
             "target": None,
-            "details": [],
+            "details": [asdict(detail) for detail in error.details],
             "innerError": {
                 "date": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S"),
                 "request-id": ids.request_id,

@@ -14,21 +14,33 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from shared.graph.clouds import CLOUDS
-from shared.graph.credentials import credential_for
+from shared.graph.credentials import credential_for, secret_credential
 from shared.graph.failures import failure_of_answer
-from shared.graph.pages import parse_page
-from shared.models.errors import CursorExpired, GraphRefused, GraphUnavailable, PartFailure, SynchronizationFailure
+from shared.graph.pages import parse_links, parse_object, parse_page
+from shared.models.errors import (
+    CursorExpired,
+    GraphNotFound,
+    GraphRefused,
+    GraphUnavailable,
+    PartFailure,
+    SynchronizationFailure,
+)
 from shared.models.organizations import Organization
-from shared.models.parts import Part
-from shared.models.records import Page
+from shared.models.parts import Part, Relation
+from shared.models.records import LinkChange, ObjectRecord, Page
 from shared.settings import Settings
 
 if TYPE_CHECKING:
+    from azure.core.credentials_async import AsyncTokenCredential
     from kiota_abstractions.request_information import RequestInformation
 
 
+_LINKS_PER_PAGE = 999
+"""The most that Graph lists on one page (graph.md §4.3)."""
+
+
 class GraphClient:
-    """Reads one organization's parts, page by page.
+    """Reads one organization's parts page by page, and objects of theirs one by one.
 
     Every method raises:
         GraphUnavailable: No answer, or an error of Graph's own; GraphThrottled when it asked for a longer wait.
@@ -37,16 +49,20 @@ class GraphClient:
         PartFailure: The answer breaks Graph's protocol.
     """
 
-    def __init__(self, organization: Organization, settings: Settings, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        organization: Organization,
+        settings: Settings,
+        clock: Callable[[], datetime],
+        credential: AsyncTokenCredential,
+    ) -> None:
         from shared.graph.adapter import GraphConnection
 
-        entity = organization.entity
-        cloud = CLOUDS[entity.region]
+        cloud = CLOUDS[organization.entity.region]
         self._root = str(settings.graph_url or cloud.graph).rstrip("/")
         self._page_size = settings.graph_page_size
         self._timeout = settings.graph_timeout_seconds
         self._clock = clock
-        credential = credential_for(entity, settings.azure_client_id)
         self._connection = GraphConnection(
             credential,
             cloud.scope,
@@ -58,7 +74,7 @@ class GraphClient:
 
     async def first_page(self, part: Part) -> Page:
         """The first page of the part's delta query."""
-        return await self._page(part, self._listing(self._delta(part), select=list(part.select)), _delta_path(part))
+        return await self._first_page(part, self._page_size)
 
     async def next_page(self, part: Part, link: str) -> Page:
         """The page behind a nextLink or deltaLink of the part's delta query."""
@@ -66,13 +82,45 @@ class GraphClient:
 
     async def first_deleted_page(self, part: Part) -> Page:
         """The first page of the part's soft-deleted objects."""
-        request = self._listing(self._deleted_items(part), select=list(part.properties))
+        request = self._paged(self._request(self._deleted_items(part), select=list(part.properties)), self._page_size)
         return await self._page(part, request, _deleted_items_path(part), soft_deleted=True)
 
     async def next_deleted_page(self, part: Part, link: str) -> Page:
         """The page behind a nextLink of the part's soft-deleted objects."""
         request = self._following(self._deleted_items(part), link)
         return await self._page(part, request, _deleted_items_path(part), soft_deleted=True)
+
+    async def read_object(self, part: Part, object_id: str) -> ObjectRecord | None:
+        """The object as it is now, with all links of the part's relations; None when Graph has no such live object.
+
+        Args:
+            part: Says which properties and relations are read.
+            object_id: The object's id, of a user the userPrincipalName just as well. A site's is the composite id:
+                Graph is reported not to find a site by its web's id alone (graph.md §4.6).
+
+        Raises:
+            PartFailure: Also when the object itself is not what Graph promises; the code then is MalformedRecord.
+            GraphNotFound: A site that is named by its web's id is not found, which does not say that it is gone.
+        """
+        item = self._item(part, object_id)
+        path = f"/{part.collection}/{{id}}"
+        try:
+            record = parse_object(await self._send(part, self._request(item, select=list(part.properties)), path), part)
+            record.links = [
+                link
+                for relation in part.relations
+                for link in await self._links(part, relation, getattr(item, relation), f"{path}/{relation}")
+            ]
+        except GraphNotFound:
+            if part.collection == "sites" and "," not in object_id:
+                raise
+            return None
+        record.links_complete = True
+        return record
+
+    async def probe(self, part: Part) -> None:
+        """Proves by reading one row that the part can be read: an error of the part is raised here as in its run."""
+        await self._first_page(part, 1)
 
     async def count(self, part: Part) -> int | None:
         """How many objects the part's collection has; None where Graph does not count it."""
@@ -96,29 +144,60 @@ class GraphClient:
     def _deleted_items(self, part: Part) -> Any:
         return getattr(self._graph.directory.deleted_items, f"graph_{part.deleted_items}")
 
-    def _listing(self, builder: Any, **query: Any) -> RequestInformation:
+    def _item(self, part: Part, object_id: str) -> Any:
+        match part.collection:
+            case "users":
+                return self._graph.users.by_user_id(object_id)
+            case "groups":
+                return self._graph.groups.by_group_id(object_id)
+            case "sites":
+                return self._graph.sites.by_site_id(object_id)
+
+    def _request(self, builder: Any, **query: Any) -> RequestInformation:
         from kiota_abstractions.base_request_configuration import RequestConfiguration
 
         parameters = getattr(builder, f"{type(builder).__name__}GetQueryParameters")(**query)
-        return self._paged(builder.to_get_request_information(RequestConfiguration(query_parameters=parameters)))
+        return builder.to_get_request_information(RequestConfiguration(query_parameters=parameters))
 
     def _following(self, builder: Any, link: str) -> RequestInformation:
         if self._is_foreign(link):
             raise CursorExpired("ForeignLink", "The cursor was made by another Graph root.")
-        return self._paged(builder.with_url(link).to_get_request_information())
+        return self._paged(builder.with_url(link).to_get_request_information(), self._page_size)
 
-    def _paged(self, request: RequestInformation) -> RequestInformation:
-        request.headers.try_add("Prefer", f"odata.maxpagesize={self._page_size}")
+    def _paged(self, request: RequestInformation, size: int) -> RequestInformation:
+        request.headers.try_add("Prefer", f"odata.maxpagesize={size}")
         return request
 
     def _is_foreign(self, link: str) -> bool:
         """Links are data from a server, and the token goes along with them: only Graph's own host gets it."""
         return _origin(link) != _origin(self._root)
 
+    def _refuse_foreign(self, *links: str | None) -> None:
+        if any(link is not None and self._is_foreign(link) for link in links):
+            raise PartFailure("ForeignLink", "Graph's answer links to another host than Graph's; it is not followed.")
+
+    async def _first_page(self, part: Part, size: int) -> Page:
+        request = self._paged(self._request(self._delta(part), select=list(part.select)), size)
+        return await self._page(part, request, _delta_path(part))
+
+    async def _links(self, part: Part, relation: Relation, builder: Any, path: str) -> list[LinkChange]:
+        links: list[LinkChange] = []
+        followed: set[str] = set()
+        request = self._request(builder, select=["id"], top=_LINKS_PER_PAGE)
+        while True:
+            found, link = parse_links(await self._send(part, request, path), part, relation)
+            links += found
+            if link is None:
+                return links
+            self._refuse_foreign(link)
+            if link in followed:
+                raise PartFailure("RepeatedLink", f"Graph's list of {relation} links back to a page of its own.")
+            followed.add(link)
+            request = builder.with_url(link).to_get_request_information()
+
     async def _page(self, part: Part, request: RequestInformation, path: str, *, soft_deleted: bool = False) -> Page:
         page = parse_page(await self._send(part, request, path), part, soft_deleted=soft_deleted)
-        if any(link is not None and self._is_foreign(link) for link in (page.next_link, page.delta_link)):
-            raise PartFailure("ForeignLink", "Graph's answer links to another host than Graph's; it is not followed.")
+        self._refuse_foreign(page.next_link, page.delta_link)
         return page
 
     async def _send(self, part: Part, request: RequestInformation, path: str) -> bytes:
@@ -159,8 +238,25 @@ class GraphClients:
         """The organization's client, made when first asked for."""
         client = self._clients.get(organization.key)
         if client is None:
-            client = self._clients[organization.key] = GraphClient(organization, self._settings, self._clock)
+            credential = credential_for(organization.entity, self._settings.azure_client_id)
+            client = GraphClient(organization, self._settings, self._clock, credential)
+            self._clients[organization.key] = client
         return client
+
+    def with_secret(self, organization: Organization, client_id: str | None, client_secret: str) -> GraphClient:
+        """A client that signs in to the organization's tenant with a secret of the caller's, who closes it.
+
+        Args:
+            organization: Whose tenant and cloud it is.
+            client_id: The application that the secret belongs to; None for the organization's own.
+            client_secret: Kept by the client alone.
+
+        Raises:
+            GraphRefused: The client id or the secret is empty. Whether they are right shows with the first request.
+        """
+        application = str(organization.entity.application.client_id) if client_id is None else client_id
+        credential = secret_credential(organization.entity, application, client_secret)
+        return GraphClient(organization, self._settings, self._clock, credential)
 
     async def close(self) -> None:
         """Closes all connections."""

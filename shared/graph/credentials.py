@@ -24,12 +24,7 @@ def credential_for(organization: OrganizationEntity, identity_client_id: str | N
     Raises:
         GraphRefused: The app setting that holds the certificate or secret is missing, or holds none.
     """
-    from azure.identity.aio import (
-        CertificateCredential,
-        ClientAssertionCredential,
-        ClientSecretCredential,
-        ManagedIdentityCredential,
-    )
+    from azure.identity.aio import CertificateCredential, ClientAssertionCredential, ManagedIdentityCredential
 
     cloud = CLOUDS[organization.region]
     tenant_id, client_id = str(organization.tenant_id), str(organization.application.client_id)
@@ -59,7 +54,21 @@ def credential_for(organization: OrganizationEntity, identity_client_id: str | N
                     f"The app setting {_setting_of(organization)} holds no certificate in base64.",
                 ) from None
         case CredentialKind.SECRET:
-            return ClientSecretCredential(tenant_id, client_id, _stored_value(organization), authority=cloud.authority)
+            return secret_credential(organization, client_id, _stored_value(organization))
+
+
+def secret_credential(organization: OrganizationEntity, client_id: str, client_secret: str) -> AsyncTokenCredential:
+    """A client secret's credential for the organization's tenant in its cloud.
+
+    Raises:
+        GraphRefused: The client id or the secret is empty.
+    """
+    from azure.identity.aio import ClientSecretCredential
+
+    if not client_id or not client_secret:
+        raise GraphRefused("CredentialUnavailable", "The client id or the client secret is empty.")
+    authority = CLOUDS[organization.region].authority
+    return ClientSecretCredential(str(organization.tenant_id), client_id, client_secret, authority=authority)
 
 
 def secret_setting(name: str) -> str:

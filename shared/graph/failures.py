@@ -7,12 +7,21 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from math import isnan
 
-from shared.models.errors import CursorExpired, GraphRefused, GraphThrottled, GraphUnavailable, SynchronizationFailure
+from shared.models.errors import (
+    CursorExpired,
+    GraphNotFound,
+    GraphRefused,
+    GraphThrottled,
+    GraphUnavailable,
+    SynchronizationFailure,
+)
 from shared.models.parts import Part
 
 _EXPIRED_CODES = frozenset(
     {"syncstatenotfound", "resyncrequired", "resyncchangesapplydifferences", "resyncchangesuploaddifferences"}
 )
+# Any gateway can answer 404; only these codes say that an object is not there.
+_NOT_FOUND_CODES = frozenset({"request_resourcenotfound", "itemnotfound"})
 _RETRY_WITHOUT_ADVICE_SECONDS = 60.0
 _LONGEST_WAIT_SECONDS = 86_400.0
 
@@ -24,7 +33,7 @@ def failure_of_answer(
 
     Args:
         part: The part that was read.
-        path: The request's path, without its query.
+        path: The request's path, without its query, and with ``{id}`` in place of an object's id.
         status: The HTTP status.
         code: Graph's error code, if the answer had one.
         headers: The answer's headers, by lower-case name.
@@ -51,6 +60,8 @@ def failure_of_answer(
         return GraphRefused(
             code or "InvalidAuthenticationToken", f"{told}: the credential is refused.", tenant_actionable=True
         )
+    if status == 404 and code is not None and code.lower() in _NOT_FOUND_CODES:
+        return GraphNotFound(code, f"{told}.")
     return GraphRefused(code or "BadRequest", f"{told}.")
 
 

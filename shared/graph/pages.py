@@ -1,20 +1,28 @@
-"""Reads a page of Graph from its bytes. Pure: no I/O."""
+"""Reads Graph's answers from their bytes: pages, single objects and lists of links. Pure: no I/O."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from hashlib import blake2b
 from typing import Any, cast
 
 import orjson
 
 from shared.models.errors import GraphUnavailable, PartFailure
+from shared.models.escrows import UNIDENTIFIED
 from shared.models.parts import Part, Relation
-from shared.models.records import LinkChange, ObjectRecord, Page, Removal
+from shared.models.records import BrokenRecord, LinkChange, ObjectRecord, Page, Removal
+from shared.models.synchronization import SynchronizationError
+
+_MALFORMED_RECORD = "MalformedRecord"
+_UNREADABLE = (KeyError, TypeError, AttributeError, ValueError)
 
 
 def parse_page(body: bytes, part: Part, *, soft_deleted: bool = False) -> Page:
     """The page's records, one for each object, in the order in which the objects first occur.
+
+    A record that cannot be read breaks its object, not the page.
 
     Args:
         body: The answer as it came.
@@ -23,8 +31,64 @@ def parse_page(body: bytes, part: Part, *, soft_deleted: bool = False) -> Page:
 
     Raises:
         GraphUnavailable: The answer is not a page; asking again may help.
-        PartFailure: A record is not what Graph promises.
     """
+    values, next_link, delta_link = _list(body, part)
+    records: dict[str, ObjectRecord] = {}
+    broken: dict[str, BrokenRecord] = {}
+    for value in values:
+        try:
+            record = _record(value, part)
+        except _UNREADABLE:
+            unreadable = _broken(value, part)
+            broken.setdefault(unreadable.object_id, unreadable)
+            continue
+        if soft_deleted:
+            record.removal = Removal.SOFT_DELETED
+        earlier = records.get(record.object_id)
+        if earlier is None:
+            records[record.object_id] = record
+        else:
+            _merge(earlier, record)
+    for object_id in broken:
+        records.pop(object_id, None)
+    return Page(list(records.values()), next_link, delta_link, tuple(broken.values()))
+
+
+def parse_object(body: bytes, part: Part) -> ObjectRecord:
+    """The record in the answer to a request for one object.
+
+    Raises:
+        GraphUnavailable: The answer is not an object; asking again may help.
+        PartFailure: MalformedRecord: the object is not what Graph promises.
+    """
+    try:
+        value = _decode(body)
+    except (ValueError, RecursionError):
+        value = None
+    if not isinstance(value, dict):
+        raise GraphUnavailable("MalformedAnswer", f"Graph's answer for {part.name} is not an object.")
+    try:
+        return _record(value, part)
+    except _UNREADABLE:
+        raise PartFailure(_MALFORMED_RECORD, _told(part, _defect(value, part))) from None
+
+
+def parse_links(body: bytes, part: Part, relation: Relation) -> tuple[list[LinkChange], str | None]:
+    """A page of all of an object's links of one relation, and the nextLink behind it.
+
+    Raises:
+        GraphUnavailable: The answer is not a page; asking again may help.
+        PartFailure: MalformedRecord: a link is not what Graph promises.
+    """
+    values, next_link, _ = _list(body, part)
+    try:
+        return [_link(relation, value) for value in values], next_link
+    except _UNREADABLE:
+        raise PartFailure(_MALFORMED_RECORD, _told(part, f"an entry of {relation} has no id")) from None
+
+
+def _list(body: bytes, part: Part) -> tuple[list[Any], str | None, str | None]:
+    """The page's values, its nextLink and its deltaLink."""
     try:
         document = _decode(body)
         values: Any = document["value"]
@@ -33,17 +97,7 @@ def parse_page(body: bytes, part: Part, *, soft_deleted: bool = False) -> Page:
             raise TypeError
     except (ValueError, RecursionError, TypeError, KeyError, AttributeError):
         raise GraphUnavailable("MalformedAnswer", f"Graph's answer for {part.name} is not a page of objects.") from None
-    records: dict[str, ObjectRecord] = {}
-    for value in cast(list[Any], values):
-        record = _record(value, part)
-        if soft_deleted:
-            record.removal = Removal.SOFT_DELETED
-        earlier = records.get(record.object_id)
-        if earlier is None:
-            records[record.object_id] = record
-        else:
-            _merge(earlier, record)
-    return Page(records=list(records.values()), next_link=next_link, delta_link=delta_link)
+    return cast(list[Any], values), next_link, delta_link
 
 
 def _decode(body: bytes) -> Any:
@@ -75,25 +129,32 @@ def object_key(part: Part, identifier: str) -> str:
 
 
 def _record(value: Any, part: Part) -> ObjectRecord:
-    try:
-        key = object_key(part, value["id"])
-        removal = _removal(value)
-        links = [_link(relation, link) for relation in part.relations for link in value.get(f"{relation}@delta") or ()]
-        properties = {name: known for name, known in value.items() if "@" not in name}
-        if not key:
-            raise ValueError
-    except (KeyError, TypeError, AttributeError, ValueError):
-        raise PartFailure("MalformedRecord", f"Graph sent a record for {part.name} that cannot be read.") from None
+    """Raises one of ``_UNREADABLE`` exactly when ``_defect`` has something to tell."""
+    key = object_key(part, value["id"])
+    if not key:
+        raise ValueError
+    removal = _removal(value)
+    links: list[LinkChange] = []
+    for relation in part.relations:
+        entries: Any = value.get(f"{relation}@delta")
+        if entries is not None:
+            if not isinstance(entries, list):
+                raise TypeError
+            links += [_link(relation, entry) for entry in cast(list[Any], entries)]
+    properties = {name: known for name, known in value.items() if "@" not in name}
     if len(properties) == 1 or removal is Removal.HARD_DELETED:
         properties = {}
     return ObjectRecord(object_id=key, properties=properties, removal=removal, links=links)
 
 
 def _link(relation: Relation, link: Any) -> LinkChange:
+    target_id: str = link["id"].lower()
+    if not target_id:
+        raise ValueError
     target_type = link.get("@odata.type")
     return LinkChange(
         relation=relation,
-        target_id=link["id"].lower(),
+        target_id=target_id,
         target_type=target_type if isinstance(target_type, str) else None,
         removed="@removed" in link,
     )
@@ -104,6 +165,50 @@ def _removal(value: Mapping[str, Any]) -> Removal | None:
         return Removal(removed.get("reason", Removal.HARD_DELETED))
     # SharePoint marks what is deleted with a facet (graph.md §4.4).
     return Removal.HARD_DELETED if value.get("deleted") is not None else None
+
+
+def _broken(value: Any, part: Part) -> BrokenRecord:
+    try:
+        raw = orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+    except orjson.JSONEncodeError:
+        # orjson reads records that are nested more deeply than it writes; the page is not to be lost for that.
+        raw = b"null"
+    identifier = cast(dict[str, Any], value).get("id") if isinstance(value, dict) else None
+    key = object_key(part, identifier) if isinstance(identifier, str) else ""
+    return BrokenRecord(
+        object_id=key or f"{UNIDENTIFIED}{blake2b(raw, digest_size=8).hexdigest()}",
+        error=SynchronizationError(code=_MALFORMED_RECORD, message=_told(part, _defect(value, part))),
+        raw=raw,
+    )
+
+
+def _told(part: Part, defect: str) -> str:
+    return f"Graph sent a record for {part.name} that cannot be read: {defect}."
+
+
+def _defect(value: Any, part: Part) -> str:
+    """What is wrong with a record that ``_record`` cannot read, without a word of what it holds."""
+    if not isinstance(value, dict):
+        return "it is no object"
+    record = cast(dict[str, Any], value)
+    if "id" not in record:
+        return "id is missing"
+    if not isinstance(record["id"], str):
+        return "id is not a string"
+    if not object_key(part, record["id"]):
+        return "id is empty"
+    removed = record.get("@removed")
+    if removed is not None and not isinstance(removed, dict):
+        return "@removed is no object"
+    try:
+        _removal(record)
+    except ValueError:
+        return "@removed has an unknown reason"
+    names = [f"{relation}@delta" for relation in part.relations]
+    for name in names:
+        if not isinstance(record.get(name), list | None):
+            return f"{name} is not a list"
+    return f"an entry of {' or '.join(names)} has no id"
 
 
 def _merge(earlier: ObjectRecord, later: ObjectRecord) -> None:

@@ -6,12 +6,18 @@ SynchronizationFailure          a part cannot go on
 └── PartFailure                 does not pass by itself: the part's run fails
     ├── CursorExpired           the cursor is no longer known: the part starts a full run
     └── GraphRefused            Graph refused the request; says what the tenant can do
+        └── GraphNotFound       Graph has no such object
 ApiError                        an HTTP request cannot be served
 ├── BadRequest (400)  ├── NotFound (404)  ├── MethodNotAllowed (405)  ├── Conflict (409)
 └── PayloadTooLarge (413)  └── UnsupportedMediaType (415)
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from shared.models.synchronization import SynchronizationError
 
 
 class SynchronizationFailure(Exception):
@@ -22,6 +28,10 @@ class SynchronizationFailure(Exception):
         self.code = code
         self.message = message
         self.tenant_actionable = tenant_actionable
+
+    def told(self) -> SynchronizationError:
+        """The failure as people read it."""
+        return SynchronizationError(code=self.code, message=self.message, tenant_actionable=self.tenant_actionable)
 
 
 class GraphUnavailable(SynchronizationFailure):
@@ -48,17 +58,38 @@ class GraphRefused(PartFailure):
     """Graph refused the request: credentials, permission or the request itself."""
 
 
+class GraphNotFound(GraphRefused):
+    """Graph has no live object of that id."""
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorDetail:
+    """One of several causes of an ApiError; ``target`` names what it is about."""
+
+    code: str
+    message: str
+    target: str
+
+
 class ApiError(Exception):
     """An HTTP request cannot be served; ``code`` is the OData error code (graph.md §2.5)."""
 
     status = 500
     code = "generalException"
 
-    def __init__(self, message: str, *, code: str | None = None, headers: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str | None = None,
+        headers: dict[str, str] | None = None,
+        details: Sequence[ErrorDetail] = (),
+    ) -> None:
         super().__init__(message)
         self.message = message
         self.code = code or type(self).code
         self.headers = headers or {}
+        self.details = details
 
 
 class BadRequest(ApiError):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, cast
 
 from shared.models.parts import Relation
+from shared.models.synchronization import SynchronizationError
 
 
 class Removal(StrEnum):
@@ -29,7 +31,7 @@ class LinkChange:
 
 @dataclass(slots=True)
 class ObjectRecord:
-    """All that one page says about one object.
+    """All that one page, or a reading of the object itself, says about one object.
 
     Attributes:
         object_id: The key in the cache: lower case, for sites the web's id alone.
@@ -37,6 +39,9 @@ class ObjectRecord:
         removal: Set when the object is gone.
         occurrences: How many records of the page were about this object (replays and slices of links).
         links: The link changes in the order received.
+        links_complete: ``links`` then are all the links the object has in the part's relations; others are over. What
+            Graph does not list proves nothing: a soft-deleted object keeps its links, and service principals are
+            members without being listed.
     """
 
     object_id: str
@@ -44,12 +49,41 @@ class ObjectRecord:
     removal: Removal | None = None
     occurrences: int = 1
     links: list[LinkChange] = field(default_factory=list[LinkChange])
+    links_complete: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class BrokenRecord:
+    """A record that cannot be read; nothing else that its page says about the object is applied either.
+
+    Attributes:
+        object_id: The key in the cache if the record has a usable id; otherwise ``unidentified-`` and a digest of the
+            record, so that the same record has the same key every time it comes.
+        error: What is wrong, in terms of the record's members, never of their values.
+        raw: The record as JSON, its members sorted by name; it may hold personal data. ``null`` for a record that can
+            be read but not written, being nested too deeply.
+    """
+
+    object_id: str
+    error: SynchronizationError
+    raw: bytes
+
+    @property
+    def graph_id(self) -> str:
+        """The id by which Graph is asked for the object: as Graph wrote it, where the record has it."""
+        record = json.loads(self.raw)
+        identifier = cast(dict[str, Any], record).get("id") if isinstance(record, dict) else None
+        return identifier if isinstance(identifier, str) else self.object_id
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One page: its records by object, and the link behind it; a list that is no delta query ends without one."""
+    """One page: its records by object, and the link behind it; a list that is no delta query ends without one.
+
+    An object is in ``records`` or in ``broken``, never in both, and once in either.
+    """
 
     records: Sequence[ObjectRecord]
     next_link: str | None
     delta_link: str | None
+    broken: Sequence[BrokenRecord] = ()

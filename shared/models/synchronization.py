@@ -2,13 +2,32 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any, TypeVar
 
-from pydantic import Field, PlainSerializer
+from pydantic import (
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+)
 
 from shared.models.base import NEVER, UtcTime, WireModel
+
+_ISO_DURATION = re.compile(
+    r"(?P<sign>[+-])?P(?=.)((?P<days>\d+)D)?"
+    r"(T(?=.)((?P<hours>\d+)H)?((?P<minutes>\d+)M)?((?P<seconds>\d+)(\.(?P<fraction>\d+))?S)?)?",
+    re.ASCII,
+)
+_PYTHON_DURATION = re.compile(
+    r"((?P<days>-?\d+) days?, )?(?P<hours>\d+):(?P<minutes>[0-5]\d):(?P<seconds>[0-5]\d)(\.(?P<fraction>\d+))?",
+    re.ASCII,
+)
 
 
 def iso_duration(value: timedelta) -> str:
@@ -22,7 +41,55 @@ def iso_duration(value: timedelta) -> str:
     return f"P{date}T{clock}" if clock else f"P{date}" if date else "PT0S"
 
 
-Duration = Annotated[timedelta, PlainSerializer(iso_duration, return_type=str, when_used="json")]
+def parse_duration(value: object) -> timedelta:
+    """The time span that a text means: Edm.Duration, or Python's notation, which msgraph-sdk sends (graph.md §1.14).
+
+    A part of a second is cut to microseconds, as in times.
+
+    Raises:
+        ValueError: It means none, or one that is too long.
+    """
+    if isinstance(value, timedelta):
+        return value
+    text = value if isinstance(value, str) else ""
+    found = _ISO_DURATION.fullmatch(text) or _PYTHON_DURATION.fullmatch(text)
+    if found is None:
+        raise ValueError("a duration is written as PT1H30M or as 1:30:00")
+    given = found.groupdict()
+    try:
+        span = timedelta(
+            **{unit: int(given[unit] or 0) for unit in ("days", "hours", "minutes", "seconds")},
+            microseconds=int((given["fraction"] or "0")[:6].ljust(6, "0")),
+        )
+        return -span if given.get("sign") == "-" else span
+    except (OverflowError, ValueError):
+        raise ValueError("the duration is too long") from None
+
+
+Duration = Annotated[
+    timedelta,
+    BeforeValidator(parse_duration),
+    PlainSerializer(iso_duration, return_type=str, when_used="json"),
+]
+
+_Word = TypeVar("_Word", bound=StrEnum)
+
+
+def _known_word(value: Any, read: ValidatorFunctionWrapHandler) -> Any:
+    try:
+        return read(value[:1].upper() + value[1:] if isinstance(value, str) else value)
+    except ValidationError:
+        return None
+
+
+Known = Annotated[_Word | None, WrapValidator(_known_word)]
+"""An enum's member, or None for a word that it does not know, which msgraph-sdk reads so too (graph.md §1.14)."""
+
+
+class _Readable(WireModel):
+    """A type that is also read as others write it, with members that we do not know, such as ``@odata.type``."""
+
+    model_config = ConfigDict(extra="ignore")
 
 
 class ScheduleState(StrEnum):
@@ -64,15 +131,15 @@ class QuarantineReason(StrEnum):
     INGESTION_INTERRUPTED = "IngestionInterrupted"
 
 
-class SynchronizationSchedule(WireModel):
+class SynchronizationSchedule(_Readable):
     """synchronizationSchedule: when runs start by themselves."""
 
     expiration: UtcTime | None = None
     interval: Duration
-    state: ScheduleState
+    state: Known[ScheduleState]
 
 
-class SynchronizationError(WireModel):
+class SynchronizationError(_Readable):
     """synchronizationError: ``tenant_actionable`` when the tenant's administrator can repair the cause."""
 
     code: str | None = None
@@ -80,7 +147,7 @@ class SynchronizationError(WireModel):
     tenant_actionable: bool = False
 
 
-class SynchronizationTaskExecution(WireModel):
+class SynchronizationTaskExecution(_Readable):
     """synchronizationTaskExecution: one finished run. The counts are defined in graph.md §3.5."""
 
     activity_identifier: str | None = None
@@ -94,12 +161,12 @@ class SynchronizationTaskExecution(WireModel):
     count_imported_deltas: int = 0
     count_imported_reference_deltas: int = 0
     error: SynchronizationError | None = None
-    state: TaskExecutionResult
+    state: Known[TaskExecutionResult]
     time_began: UtcTime = NEVER
     time_ended: UtcTime = NEVER
 
 
-class SynchronizationProgress(WireModel):
+class SynchronizationProgress(_Readable):
     """synchronizationProgress: here one entry per part of the running run; ``units`` is the part's name."""
 
     completed_units: int
@@ -108,35 +175,35 @@ class SynchronizationProgress(WireModel):
     progress_observation_date_time: UtcTime
 
 
-class SynchronizationQuarantine(WireModel):
+class SynchronizationQuarantine(_Readable):
     """synchronizationQuarantine: why the job is held back and when it is tried again."""
 
     current_began: UtcTime = NEVER
     error: SynchronizationError | None = None
     next_attempt: UtcTime = NEVER
-    reason: QuarantineReason
+    reason: Known[QuarantineReason]
     series_began: UtcTime = NEVER
     series_count: int = 0
 
 
-class StringKeyLongValuePair(WireModel):
+class StringKeyLongValuePair(_Readable):
     """stringKeyLongValuePair, as in synchronizedEntryCountByType."""
 
     key: str
     value: int
 
 
-class KeyValuePair(WireModel):
+class KeyValuePair(_Readable):
     """keyValuePair, as in synchronizationJobSettings: its key member is called ``name``."""
 
     name: str
     value: str | None = None
 
 
-class SynchronizationStatus(WireModel):
+class SynchronizationStatus(_Readable):
     """synchronizationStatus."""
 
-    code: StatusCode
+    code: Known[StatusCode]
     count_successive_complete_failures: int = 0
     escrows_pruned: bool = False
     last_execution: SynchronizationTaskExecution | None = None
@@ -150,7 +217,7 @@ class SynchronizationStatus(WireModel):
     troubleshooting_url: str | None = None
 
 
-class SynchronizationJob(WireModel):
+class SynchronizationJob(_Readable):
     """synchronizationJob."""
 
     id: str

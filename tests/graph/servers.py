@@ -15,6 +15,7 @@ class ScriptedServer:
 
     Attributes:
         requests: Path and Authorization header of what was asked, in order.
+        preferences: The Prefer headers of the same.
     """
 
     url: str = ""
@@ -23,6 +24,7 @@ class ScriptedServer:
     body: bytes = b'{"value": []}'
     headers: dict[str, str] = field(default_factory=dict[str, str])
     requests: list[tuple[str, str | None]] = field(default_factory=list[tuple[str, str | None]])
+    preferences: list[str | None] = field(default_factory=list[str | None])
 
 
 @contextmanager
@@ -32,6 +34,7 @@ def scripted_server() -> Iterator[ScriptedServer]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             script.requests.append((self.path, self.headers.get("Authorization")))
+            script.preferences.append(self.headers.get("Prefer"))
             self.send_response(script.status)
             if script.content_type:
                 self.send_header("Content-Type", script.content_type)

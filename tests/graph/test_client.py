@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
-from collections.abc import Coroutine, Iterator
-from contextlib import ExitStack
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from types import SimpleNamespace
-from typing import Any, TypeVar
+from typing import Any
 
-import httpx
 import pytest
 
-from local.tenant import Directory, Options, TenantServer
-from shared.graph.client import GraphClient, GraphClients
+from shared.graph.client import GraphClients
 from shared.models.errors import (
     CursorExpired,
     GraphRefused,
@@ -24,96 +17,11 @@ from shared.models.errors import (
     PartFailure,
     SynchronizationFailure,
 )
-from shared.models.organizations import Organization, OrganizationEntity
-from shared.models.parts import CATALOGUE, Part, PartName
-from shared.models.records import Page, Removal
+from shared.models.parts import Part
+from shared.models.records import Removal
 from shared.settings import Settings
-from tests.application import APPLICATION, NAME
 from tests.graph.servers import ScriptedServer, scripted_server
-
-T = TypeVar("T")
-
-USERS, GROUPS, MEMBERS, SITES, TEAMS = (CATALOGUE[name] for name in PartName)
-EVERY_PART = pytest.mark.parametrize("part", CATALOGUE.values(), ids=lambda part: part.name)
-CALM = Options(replay_probability=0, empty_page_probability=0)
-
-
-@dataclass
-class Graph:
-    """A client that talks to the tenant, or to another server in its place.
-
-    Attributes:
-        surface: The tenant's control surface.
-        waits: The seconds that the SDK waited for, none of them really.
-    """
-
-    tenant: TenantServer
-    surface: httpx.Client
-    runner: asyncio.Runner
-    cleanup: ExitStack
-    waits: list[float]
-
-    def run(self, work: Coroutine[Any, Any, T]) -> T:
-        return self.runner.run(work)
-
-    def client(self, url: str | None = None, credential: dict[str, str] | None = None, **changed: Any) -> GraphClient:
-        settings = Settings.model_validate({"graph_url": url or self.tenant.url, **changed})
-        clients = GraphClients(settings, lambda: datetime.now(UTC))
-        self.cleanup.callback(lambda: self.run(clients.close()))
-        return clients.get(organization(self.tenant.directory.tenant_id, credential))
-
-    def control(self, path: str, body: object = None, method: str = "POST") -> Any:
-        answer = self.surface.request(method, path, json=body).raise_for_status()
-        return answer.json() if answer.content else None
-
-    def fault(self, **rule: Any) -> None:
-        self.control("/faults", [{"path": "^/v1.0", **rule}])
-
-    def asked(self) -> dict[str, int]:
-        return self.control("/requests", method="GET")["paths"]
-
-    def read(self, client: GraphClient, part: Part) -> list[Page]:
-        """All pages of the part's delta query."""
-
-        async def pages() -> list[Page]:
-            found = [await client.first_page(part)]
-            while (link := found[-1].next_link) is not None:
-                found.append(await client.next_page(part, link))
-            return found
-
-        return self.run(pages())
-
-
-def organization(tenant_id: str, credential: dict[str, str] | None = None) -> Organization:
-    entity = {"id": tenant_id, "jobId": "x", "registeredDateTime": "2026-01-02T03:00:00Z", "tenantId": tenant_id}
-    entity |= {"name": NAME}
-    document = {**entity, "application": APPLICATION, "credential": credential or {}}
-    return Organization(1, OrganizationEntity.model_validate(document))
-
-
-@pytest.fixture
-def graph(monkeypatch: pytest.MonkeyPatch) -> Iterator[Graph]:
-    waits: list[float] = []
-
-    async def at_once(delay: float) -> None:
-        waits.append(delay)
-
-    with (
-        TenantServer(Directory(users=50, groups=12, sites=9), CALM) as tenant,
-        httpx.Client(base_url=f"{tenant.url}/control") as control,
-        asyncio.Runner() as runner,
-    ):
-        monkeypatch.setenv("IDENTITY_ENDPOINT", f"{tenant.url}/msi/token")
-        monkeypatch.setenv("IDENTITY_HEADER", "local-identity-header")
-        with ExitStack() as cleanup, monkeypatch.context() as patched:
-            patched.setattr("kiota_http.middleware.retry_handler.asyncio", SimpleNamespace(sleep=at_once))
-            yield Graph(tenant, control, runner, cleanup, waits)
-
-
-@pytest.fixture
-def other() -> Iterator[ScriptedServer]:
-    with scripted_server() as server:
-        yield server
+from tests.graph.support import EVERY_PART, GROUPS, MEMBERS, SITES, TEAMS, USERS, Graph, organization
 
 
 @EVERY_PART

@@ -9,7 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.graph.failures import failure_of_answer, retry_after
-from shared.models.errors import CursorExpired, GraphRefused, GraphThrottled, GraphUnavailable, SynchronizationFailure
+from shared.models.errors import (
+    CursorExpired,
+    GraphNotFound,
+    GraphRefused,
+    GraphThrottled,
+    GraphUnavailable,
+    SynchronizationFailure,
+)
 from shared.models.parts import CATALOGUE, PartName
 
 NOW = datetime(2026, 1, 2, 3, 0, tzinfo=UTC)
@@ -40,7 +47,11 @@ def failure(status: int, code: str | None = None, **headers: str) -> Synchroniza
         (509, "activityLimitReached", GraphUnavailable, "activityLimitReached"),
         (400, "BadRequest", GraphRefused, "BadRequest"),
         (400, None, GraphRefused, "BadRequest"),
-        (404, "Request_ResourceNotFound", GraphRefused, "Request_ResourceNotFound"),
+        (404, "Request_ResourceNotFound", GraphNotFound, "Request_ResourceNotFound"),
+        (404, "itemNotFound", GraphNotFound, "itemNotFound"),
+        (404, "Directory_ObjectNotFound", GraphRefused, "Directory_ObjectNotFound"),
+        (404, None, GraphRefused, "BadRequest"),
+        (400, "itemNotFound", GraphRefused, "itemNotFound"),
         (302, None, GraphRefused, "BadRequest"),
         (401, None, GraphRefused, "InvalidAuthenticationToken"),
         (403, "Authorization_RequestDenied", GraphRefused, "Authorization_RequestDenied"),

@@ -1,5 +1,7 @@
-"""A page's bytes become records: slices and replays are merged, removals told apart, and nonsense fails clearly."""
+"""Graph's bytes become records: slices and replays are merged, removals told apart, and what cannot be read is put
+aside record by record."""
 
+import re
 from typing import Any
 
 import orjson
@@ -7,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.graph.pages import object_key, parse_page
+from shared.graph.pages import object_key, parse_links, parse_object, parse_page
 from shared.models.errors import GraphUnavailable, PartFailure, SynchronizationFailure
 from shared.models.parts import CATALOGUE, Part, PartName
-from shared.models.records import LinkChange, ObjectRecord, Page, Removal
+from shared.models.records import BrokenRecord, LinkChange, ObjectRecord, Page, Removal
 
 USERS, GROUPS, MEMBERS, SITES, TEAMS = (CATALOGUE[name] for name in PartName)
 ANY_PART = st.sampled_from(list(CATALOGUE.values()))
@@ -32,6 +34,13 @@ def parse(*values: Any, part: Part = USERS, soft_deleted: bool = False, **links:
 
 def record(*values: Any, part: Part = USERS, soft_deleted: bool = False) -> ObjectRecord:
     (found,) = parse(*values, part=part, soft_deleted=soft_deleted).records
+    return found
+
+
+def broken(*values: Any, part: Part = USERS, soft_deleted: bool = False) -> BrokenRecord:
+    page = parse(*values, part=part, soft_deleted=soft_deleted)
+    (found,) = page.broken
+    assert page.records == []
     return found
 
 
@@ -160,31 +169,109 @@ def test_what_is_no_page_may_be_asked_for_again(body: bytes) -> None:
     assert failed.value.code == "MalformedAnswer"
 
 
-@pytest.mark.parametrize(
-    "value",
-    [
-        None,
-        "text",
-        5,
-        [],
-        {},
-        {"displayName": "confidential"},
-        {"id": None},
-        {"id": 5},
-        {"id": ["a"]},
-        {"id": "a", "@removed": "deleted"},
-        {"id": "a", "@removed": {"reason": "confidential"}},
-        {"id": "a", "@removed": {"reason": None}},
-        {"id": "a", "members@delta": [{"@odata.type": "#microsoft.graph.user"}]},
-        {"id": "a", "members@delta": [{"id": 5}]},
-        {"id": "a", "members@delta": ["u1"]},
-        {"id": "a", "members@delta": 5},
-    ],
-)
-def test_a_record_that_cannot_be_read_fails_the_part_without_repeating_it(value: Any) -> None:
-    with pytest.raises(PartFailure, match="groupMembers") as failed:
-        parse({"id": "fine", "displayName": "x"}, value, part=MEMBERS)
-    assert "confidential" not in failed.value.message
+UNREADABLE: list[tuple[Any, str]] = [
+    (None, "it is no object"),
+    ("confidential", "it is no object"),
+    (5, "it is no object"),
+    (["confidential"], "it is no object"),
+    ({}, "id is missing"),
+    ({"displayName": "confidential"}, "id is missing"),
+    ({"id": None}, "id is not a string"),
+    ({"id": 5}, "id is not a string"),
+    ({"id": ["confidential"]}, "id is not a string"),
+    ({"id": ""}, "id is empty"),
+    ({"id": "a", "@removed": "confidential"}, "@removed is no object"),
+    ({"id": "a", "@removed": ["confidential"]}, "@removed is no object"),
+    ({"id": "a", "@removed": {"reason": "confidential"}}, "@removed has an unknown reason"),
+    ({"id": "a", "@removed": {"reason": ["confidential"]}}, "@removed has an unknown reason"),
+    ({"id": "a", "@removed": {"reason": None}}, "@removed has an unknown reason"),
+    ({"id": "a", "members@delta": 5}, "members@delta is not a list"),
+    ({"id": "a", "members@delta": "confidential"}, "members@delta is not a list"),
+    ({"id": "a", "members@delta": ""}, "members@delta is not a list"),
+    ({"id": "a", "members@delta": {}}, "members@delta is not a list"),
+    ({"id": "a", "members@delta": [{"@odata.type": "confidential"}]}, "an entry of members@delta has no id"),
+    ({"id": "a", "members@delta": [{"id": "u1"}, {"id": 5}]}, "an entry of members@delta has no id"),
+    ({"id": "a", "members@delta": [{"id": ""}]}, "an entry of members@delta has no id"),
+    ({"id": "a", "members@delta": ["confidential"]}, "an entry of members@delta has no id"),
+]
+EVERY_UNREADABLE = pytest.mark.parametrize(("value", "defect"), UNREADABLE)
+
+
+@EVERY_UNREADABLE
+@pytest.mark.parametrize("soft_deleted", [False, True], ids=["delta", "deleted items"])
+def test_a_record_that_cannot_be_read_is_put_aside_and_its_defect_told_without_repeating_it(
+    value: Any, defect: str, soft_deleted: bool
+) -> None:
+    error = broken(value, part=MEMBERS, soft_deleted=soft_deleted).error
+    assert error.code == "MalformedRecord"
+    assert error.message == f"Graph sent a record for groupMembers that cannot be read: {defect}."
+
+
+@EVERY_UNREADABLE
+def test_the_other_objects_of_the_page_are_read_in_order(value: Any, defect: str) -> None:
+    good = [{"id": "b", "displayName": "B"}, {"id": "c", "displayName": "C"}, {"id": "d", "displayName": "D"}]
+    page = parse(good[0], value, good[1], value, good[2], part=MEMBERS, nextLink="https://graph/next")
+    assert page.records == parse(*good, part=MEMBERS).records
+    assert [found.object_id for found in page.records] == ["b", "c", "d"]
+    assert page.next_link == "https://graph/next"
+    assert len(page.broken) == 1
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_an_object_with_one_broken_record_is_broken_with_all_its_records_of_the_page(order: int) -> None:
+    values = [
+        {"id": "G", "members@delta": [entry("u1")]},
+        {"id": "g", "members@delta": [{"id": None}]},
+        {"id": "g", "@removed": {"reason": "deleted"}},
+    ]
+    page = parse({"id": "h", "displayName": "H"}, *values[::order], part=MEMBERS)
+    assert [found.object_id for found in page.records] == ["h"]
+    assert [found.object_id for found in page.broken] == ["g"]
+
+
+def test_of_two_broken_records_of_an_object_the_first_is_kept() -> None:
+    found = broken({"id": "a", "@removed": 1}, {"id": "A", "@removed": {"reason": "x"}})
+    assert found.error.message is not None
+    assert "@removed is no object" in found.error.message
+    assert orjson.loads(found.raw) == {"id": "a", "@removed": 1}
+
+
+def test_a_broken_record_is_kept_as_it_came() -> None:
+    value = {"id": "ABC", "displayName": "Ada 😀", "members@delta": {"not": "a list"}, "more": [1, None, {}]}
+    found = broken(value, part=MEMBERS)
+    assert found.object_id == "abc"
+    assert orjson.loads(found.raw) == value
+
+
+def test_a_broken_record_with_half_a_character_is_kept_with_a_whole_one() -> None:
+    (found,) = parse_page(b'{"value": [{"id": "a", "@removed": 1, "displayName": "cut \\ud83d"}]}', USERS).broken
+    assert orjson.loads(found.raw)["displayName"] == "cut \ufffd"
+
+
+@pytest.mark.parametrize("identifier", ["contoso.sharepoint.com,c0,9F-WEB", "9f-web"])
+def test_a_broken_site_has_the_key_of_the_site(identifier: str) -> None:
+    assert broken({"id": identifier, "@removed": 1}, part=SITES).object_id == "9f-web"
+
+
+def test_a_record_without_a_usable_id_has_the_same_key_whenever_it_comes() -> None:
+    value = {"id": 5, "displayName": "A"}
+    key = broken(value).object_id
+    assert re.fullmatch("unidentified-[0-9a-f]{16}", key)
+    assert key == broken(dict(reversed(value.items())), part=TEAMS).object_id
+    others = [{"id": 6, "displayName": "A"}, {"id": 5}, {"displayName": "A"}, {"id": ""}, None, 5]
+    assert len({key, *(broken(other).object_id for other in others)}) == 7
+
+
+def test_a_record_that_is_nested_too_deeply_to_be_kept_is_put_aside_too() -> None:
+    value = b'{"id": "a", "@removed": ' + b"[" * 600 + b"]" * 600 + b"}"
+    page = parse_page(b'{"value": [{"id": "b"}, ' + value + b"]}", USERS)
+    assert [found.object_id for found in page.records] == ["b"]
+    assert [(found.object_id, found.raw) for found in page.broken] == [("a", b"null")]
+
+
+def test_null_in_place_of_a_removal_or_of_links_says_nothing() -> None:
+    found = record({"id": "g", "@removed": None, "members@delta": None}, part=MEMBERS)
+    assert (found.removal, found.links) == (None, [])
 
 
 @pytest.mark.parametrize("values", [None, 5, True, 1.5])
@@ -202,16 +289,61 @@ def test_a_link_that_is_no_text_fails_clearly(name: str, link: Any) -> None:
 
 @pytest.mark.parametrize("value", [{"id": ""}, {"id": "h,c,"}], ids=["empty", "site without a web"])
 def test_an_empty_id_is_no_id(value: Any) -> None:
-    with pytest.raises(SynchronizationFailure):
-        parse({**value, "displayName": "x"}, part=SITES)
+    assert broken({**value, "displayName": "x"}, part=SITES).object_id.startswith("unidentified-")
 
 
-def test_a_members_type_that_is_no_text_fails_clearly_or_is_left_out() -> None:
-    try:
-        found = record({"id": "g", "members@delta": [{"id": "u", "@odata.type": {"is": "wrong"}}]}, part=MEMBERS)
-    except SynchronizationFailure:
-        return
+def test_a_members_type_that_is_no_text_is_left_out() -> None:
+    found = record({"id": "g", "members@delta": [{"id": "u", "@odata.type": {"is": "wrong"}}]}, part=MEMBERS)
     assert found.links == [joined("u", kind=None)]
+
+
+# --- Single objects and lists of links ----------------------------------------------------------------------------
+
+
+def test_a_single_object_is_read_like_a_record_of_a_page() -> None:
+    value = {"@odata.context": "https://graph/$metadata#users/$entity", "id": "ABC", "displayName": "A"}
+    assert parse_object(orjson.dumps(value), USERS) == record(value)
+
+
+@pytest.mark.parametrize(("value", "defect"), [case for case in UNREADABLE if isinstance(case[0], dict)])
+def test_a_single_object_that_cannot_be_read_fails_with_its_defect(value: Any, defect: str) -> None:
+    with pytest.raises(PartFailure) as failed:
+        parse_object(orjson.dumps(value), MEMBERS)
+    assert failed.value.code == "MalformedRecord"
+    assert failed.value.message == f"Graph sent a record for groupMembers that cannot be read: {defect}."
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"null", b"[]", b"5", b'"text"', b"<html></html>", b"[" * 100_000])
+def test_what_is_no_object_may_be_asked_for_again(body: bytes) -> None:
+    with pytest.raises(GraphUnavailable, match="users") as failed:
+        parse_object(body, USERS)
+    assert failed.value.code == "MalformedAnswer"
+
+
+def test_a_list_of_links_has_its_links_in_order_and_the_link_behind_it() -> None:
+    document = {"value": [entry("U2"), {"id": "u1"}], "@odata.nextLink": "https://graph/next"}
+    links, next_link = parse_links(orjson.dumps(document), MEMBERS, "members")
+    assert links == [joined("u2"), joined("u1", kind=None)]
+    assert next_link == "https://graph/next"
+    assert parse_links(b'{"value": []}', MEMBERS, "members") == ([], None)
+
+
+@pytest.mark.parametrize("value", [None, "confidential", {}, {"id": 5}, {"id": ""}, ["confidential"]])
+def test_a_link_without_an_id_fails_without_being_repeated(value: Any) -> None:
+    with pytest.raises(PartFailure) as failed:
+        parse_links(orjson.dumps({"value": [entry("u1"), value]}), GROUPS, "owners")
+    assert failed.value.code == "MalformedRecord"
+    assert failed.value.message == "Graph sent a record for groups that cannot be read: an entry of owners has no id."
+
+
+@pytest.mark.parametrize("body", [b"", b"null", b"[]", b"{}", b'{"value": {}}', b'{"value": [], "@odata.nextLink": 5}'])
+def test_what_is_no_list_of_links_may_be_asked_for_again(body: bytes) -> None:
+    with pytest.raises(GraphUnavailable) as failed:
+        parse_links(body, MEMBERS, "members")
+    assert failed.value.code == "MalformedAnswer"
+
+
+# --- Anything at all ----------------------------------------------------------------------------------------------
 
 
 @given(st.binary(), ANY_PART, st.booleans())
@@ -228,11 +360,26 @@ def test_any_document_is_a_page_or_a_clear_failure(document: Any, part: Part, so
 
 
 @given(st.lists(RECORDS), ANY_PART, st.booleans())
-def test_any_records_are_read_or_a_clear_failure(records: list[Any], part: Part, soft_deleted: bool) -> None:
-    page = readable(orjson.dumps({"value": records}), part, soft_deleted)
-    if page is not None:
+def test_any_records_are_read_or_put_aside_each_object_once(records: list[Any], part: Part, soft: bool) -> None:
+    page = parse(*records, part=part, soft_deleted=soft)
+    keys = [found.object_id for found in (*page.records, *page.broken)]
+    assert len(set(keys)) == len(keys)
+    assert bool(records) == bool(keys)
+    if not page.broken:
         assert sum(found.occurrences for found in page.records) == len(records)
-        assert len({found.object_id for found in page.records}) == len(page.records)
+
+
+@given(st.lists(RECORDS), ANY_PART, st.booleans())
+def test_what_is_put_aside_changes_nothing_for_the_others(records: list[Any], part: Part, soft: bool) -> None:
+    page = parse(*records, part=part, soft_deleted=soft)
+    aside = {found.object_id for found in page.broken}
+
+    def key(value: Any) -> str:
+        alone = parse(value, part=part)
+        return (*alone.records, *alone.broken)[0].object_id
+
+    rest = parse(*(value for value in records if key(value) not in aside), part=part, soft_deleted=soft)
+    assert (rest.records, rest.broken) == (page.records, ())
 
 
 @given(

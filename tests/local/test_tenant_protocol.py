@@ -243,7 +243,7 @@ def test_a_batch_judges_each_request_for_itself(graph: httpx.Client, server: Ten
     found = {entry["id"]: entry for entry in answer.json()["responses"]}
     assert answer.status_code == 200
     assert [found[key]["status"] for key in "12345"] == [200, 429, 404, 200, 424]
-    assert found["1"]["body"].keys() == {"id", "mail"}
+    assert found["1"]["body"].keys() == {"@odata.context", "id", "mail"}
     assert found["4"]["body"] == "130"
     assert found["2"]["headers"]["Retry-After"] == "3"
     assert found["2"]["body"]["error"]["code"] == "TooManyRequests"

@@ -2,7 +2,15 @@
 
 import azure.functions as func
 
-from shared.triggers import health, organizations, queues, synchronization_jobs, timers
+from shared.triggers import (
+    health,
+    job_actions,
+    organizations,
+    queues,
+    synchronization_jobs,
+    synchronization_schemas,
+    timers,
+)
 
 app = func.FunctionApp(http_auth_level=func.AuthLevel.FUNCTION)
 
@@ -11,6 +19,8 @@ for blueprint in (
     queues.blueprint,
     organizations.blueprint,
     synchronization_jobs.blueprint,
+    job_actions.blueprint,
+    synchronization_schemas.blueprint,
     health.blueprint,
 ):
     app.register_functions(blueprint)

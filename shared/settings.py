@@ -7,7 +7,9 @@ from functools import cache
 from typing import Annotated
 
 from pydantic import Field, HttpUrl, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from shared.models.escrows import RetryPolicy
 
 
 class Settings(BaseSettings):
@@ -56,7 +58,43 @@ class Settings(BaseSettings):
     graph_max_wait_seconds: Annotated[
         float, Field(ge=0, description="Longest Retry-After that is waited for; a longer one ends the slice")
     ] = 30.0
-    request_body_bytes: Annotated[int, Field(ge=1, description="Largest request body that the API reads")] = 65_536
+    deletion_threshold: Annotated[
+        int,
+        Field(
+            ge=0,
+            description="Deletions that a part's run carries out unasked, more are held back; for new jobs",
+        ),
+    ] = 500
+    escrow_retry_minutes: Annotated[
+        float, Field(gt=0, description="Minutes after which an object that failed is tried again; doubled every time")
+    ] = 30.0
+    escrow_retry_longest_hours: Annotated[
+        float, Field(gt=0, description="Hours that the wait for an object's next try does not exceed")
+    ] = 24.0
+    quarantine_proportion_from: Annotated[
+        int, Field(ge=1, description="Objects that must have failed in a run before their proportion is looked at")
+    ] = 5_000
+    quarantine_proportion: Annotated[
+        float, Field(gt=0, le=1, description="Failed objects among those received that put the job in quarantine")
+    ] = 0.4
+    quarantine_base_escrows: Annotated[
+        int, Field(ge=0, description="Escrows beyond which the job is put in quarantine, those of links not counted")
+    ] = 40_000
+    quarantine_total_escrows: Annotated[
+        int, Field(ge=0, description="Escrows beyond which the job is put in quarantine, those of links counted")
+    ] = 60_000
+    quarantine_retry_hours: Annotated[
+        tuple[Annotated[float, Field(gt=0)], ...],
+        NoDecode,
+        Field(
+            min_length=1,
+            description="Hours after a quarantine began at which a run is tried again; the last is repeated",
+        ),
+    ] = (6, 12, 24)
+    quarantine_days: Annotated[float, Field(gt=0, description="Days in quarantine after which a job is disabled")] = (
+        28.0
+    )
+    request_body_bytes: Annotated[int, Field(ge=1, description="Largest request body that the API reads")] = 1_048_576
 
     @field_validator("database_url")
     @classmethod
@@ -64,6 +102,18 @@ class Settings(BaseSettings):
         if not value.startswith(("sqlite:///", "postgresql+psycopg://")):
             raise ValueError("must start with sqlite:/// or postgresql+psycopg://")
         return value
+
+    @field_validator("quarantine_retry_hours", mode="before")
+    @classmethod
+    def _separated_by_commas(cls, value: object) -> object:
+        return value.split(",") if isinstance(value, str) else value
+
+    @property
+    def escrow_retry(self) -> RetryPolicy:
+        """When an object that failed is tried again."""
+        return RetryPolicy(
+            timedelta(minutes=self.escrow_retry_minutes), timedelta(hours=self.escrow_retry_longest_hours)
+        )
 
     @property
     def sync_interval(self) -> timedelta:

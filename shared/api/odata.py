@@ -11,6 +11,8 @@ import azure.functions as func
 
 from shared.models.errors import BadRequest
 
+LONGEST_PAGE = 1_000
+
 _FILTER = re.compile(r"\s*(id|templateId)\s+eq\s+'((?:[^']|'')*)'\s*", re.IGNORECASE)
 
 
@@ -44,7 +46,7 @@ def select(entity: Mapping[str, Any], chosen: str | None) -> Mapping[str, Any]:
         return entity
     names = {name.strip() for name in chosen.split(",")}
     if unknown := names - entity.keys():
-        raise BadRequest(f"$select names {len(unknown)} member(s) that a synchronizationJob does not have.")
+        raise BadRequest(f"$select names {len(unknown)} member(s) that the entity does not have.")
     return {name: value for name, value in entity.items() if name in names or name == "id" or name.startswith("@")}
 
 
@@ -57,16 +59,21 @@ def page_of_list(
         BadRequest: An option's value cannot be used.
     """
     found = _filtered(entities, options.get("filter"))
-    skip, top = _number(options, "skip") or 0, _number(options, "top")
+    skip, top = number(options, "skip") or 0, number(options, "top")
     shown = found[skip:] if top is None else found[skip : skip + top]
     document: dict[str, Any] = {"@odata.context": context}
     if _flag(options, "count"):
         document["@odata.count"] = len(found)
     document["value"] = [select(entity, options.get("select")) for entity in shown]
     if top and skip + top < len(found):
-        query = {f"${name}": value for name, value in options.items()} | {"$skip": str(skip + top)}
-        document["@odata.nextLink"] = urlunsplit(urlsplit(request.url)._replace(query=urlencode(query)))
+        document["@odata.nextLink"] = next_link(request, options, skip + top)
     return document
+
+
+def next_link(request: func.HttpRequest, options: Mapping[str, str], skip: int) -> str:
+    """The link to the rest of a list, with the options that the list was asked for with."""
+    query = {f"${name}": value for name, value in options.items()} | {"$skip": str(skip)}
+    return urlunsplit(urlsplit(request.url)._replace(query=urlencode(query)))
 
 
 def _filtered(entities: Sequence[Mapping[str, Any]], condition: str | None) -> Sequence[Mapping[str, Any]]:
@@ -76,10 +83,37 @@ def _filtered(entities: Sequence[Mapping[str, Any]], condition: str | None) -> S
     if comparison is None:
         raise BadRequest("$filter takes id eq '…' or templateId eq '…'.")
     name = "id" if comparison[1].lower() == "id" else "templateId"
-    return [entity for entity in entities if entity[name] == comparison[2].replace("''", "'")]
+    return [entity for entity in entities if entity.get(name) == comparison[2].replace("''", "'")]
 
 
-def _number(options: Mapping[str, str], name: str) -> int | None:
+def expands_schema(options: Mapping[str, str]) -> bool:
+    """Whether $expand asks for the schema, the only thing that can be expanded.
+
+    Raises:
+        BadRequest: It asks for something else.
+    """
+    value = options.get("expand")
+    if value is not None and value.strip().lower() != "schema":
+        raise BadRequest("$expand takes schema.")
+    return value is not None
+
+
+def window(options: Mapping[str, str]) -> tuple[int, int]:
+    """From where, and how many: $skip and $top of a list that is read page by page; at most LONGEST_PAGE.
+
+    Raises:
+        BadRequest: One of them cannot be used.
+    """
+    top = number(options, "top")
+    return number(options, "skip") or 0, min(LONGEST_PAGE if top is None else max(top, 1), LONGEST_PAGE)
+
+
+def number(options: Mapping[str, str], name: str) -> int | None:
+    """An option's number; None where the option is not given.
+
+    Raises:
+        BadRequest: It is no number that is not negative.
+    """
     value = options.get(name)
     if value is None:
         return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import wraps
 from typing import Any, Concatenate, NoReturn, ParamSpec
 
@@ -14,6 +14,7 @@ from shared.models.errors import ApiError, MethodNotAllowed, NotFound
 
 Arguments = ParamSpec("Arguments")
 Handler = Callable[Concatenate[func.HttpRequest, Arguments], func.HttpResponse]
+AsyncHandler = Callable[Concatenate[func.HttpRequest, Arguments], Awaitable[func.HttpResponse]]
 
 _NOTHING_HERE = "There is nothing at this path."
 
@@ -32,14 +33,26 @@ def answers(handler: Handler[Arguments]) -> Handler[Arguments]:
     def answered(req: func.HttpRequest, *args: Arguments.args, **kwargs: Arguments.kwargs) -> func.HttpResponse:
         ids = RequestIds.of(req)
         try:
-            if any("\x00" in value for value in req.route_params.values()):
-                # Nothing is called so, and PostgreSQL takes no text with a NUL.
-                raise NotFound(_NOTHING_HERE)
+            _refuse_impossible_names(req)
             answer = handler(req, *args, **kwargs)
-        except ApiError as error:
-            answer = error_answer(ids, error)
         except Exception as error:
-            answer = unforeseen_error(ids, error)
+            answer = _answer_to(ids, error)
+        return complete(ids, answer)
+
+    return answered
+
+
+def answers_async(handler: AsyncHandler[Arguments]) -> AsyncHandler[Arguments]:
+    """As ``answers``, for a handler that waits for others on the worker's event loop."""
+
+    @wraps(handler)
+    async def answered(req: func.HttpRequest, *args: Arguments.args, **kwargs: Arguments.kwargs) -> func.HttpResponse:
+        ids = RequestIds.of(req)
+        try:
+            _refuse_impossible_names(req)
+            answer = await handler(req, *args, **kwargs)
+        except Exception as error:
+            answer = _answer_to(ids, error)
         return complete(ids, answer)
 
     return answered
@@ -60,6 +73,16 @@ def route(
 
     def register(handler: Handler[Arguments]) -> Any:
         return blueprint.route(route=template, methods=[method], auth_level=auth_level)(answers(handler))
+
+    return register
+
+
+def route_async(blueprint: func.Blueprint, template: str, method: str) -> Callable[[AsyncHandler[Arguments]], Any]:
+    """As ``route``, for a handler that waits for others on the worker's event loop."""
+    _methods_of.setdefault(template, set()).add(method)
+
+    def register(handler: AsyncHandler[Arguments]) -> Any:
+        return blueprint.route(route=template, methods=[method])(answers_async(handler))
 
     return register
 
@@ -91,6 +114,16 @@ def closed_segment(request: func.HttpRequest, name: str) -> str:
         if value.lower() == request.route_params[name].lower():
             return value
     raise NotFound(_NOTHING_HERE)
+
+
+def _refuse_impossible_names(req: func.HttpRequest) -> None:
+    if any("\x00" in value for value in req.route_params.values()):
+        # Nothing is called so, and PostgreSQL takes no text with a NUL.
+        raise NotFound(_NOTHING_HERE)
+
+
+def _answer_to(ids: RequestIds, error: Exception) -> func.HttpResponse:
+    return error_answer(ids, error) if isinstance(error, ApiError) else unforeseen_error(ids, error)
 
 
 def _pattern(template: str) -> re.Pattern[str]:

@@ -23,9 +23,14 @@ from sqlalchemy import (
     tuple_,
 )
 from sqlalchemy.dialects import postgresql
+from sqlalchemy.exc import DBAPIError
 
 Row = tuple[Any, ...]
 """A row's values in the order of the table's columns."""
+
+
+class RowsRefused(Exception):
+    """The database does not take a row as it is; the transaction, or savepoint, must be rolled back."""
 
 
 def by_keys(
@@ -39,16 +44,16 @@ def by_keys(
     Every combination is looked up by itself: PostgreSQL has no statistics of tables that fill within one run, and left
     to itself compares each row with each key (12,000 links: 10 s instead of 0.1). OFFSET 0 keeps it from joining.
     """
-    given = _keys(connection, wanted, len(columns))
+    given = keys(connection, wanted, len(columns))
     if connection.dialect.name != "postgresql":
         return query.where(tuple_(*columns).in_(given))
-    keys = given.subquery("wanted")
-    found = query.where(*map(eq, columns, keys.c)).offset(0).lateral("found")
-    return select(found).select_from(keys.join(found, true()))
+    listed = given.subquery("wanted")
+    found = query.where(*map(eq, columns, listed.c)).offset(0).lateral("found")
+    return select(found).select_from(listed.join(found, true()))
 
 
-def _keys(connection: Connection, wanted: Sequence[tuple[str, ...]], width: int) -> Select[*tuple[Any, ...]]:
-    """A query that yields the keys.
+def keys(connection: Connection, wanted: Sequence[tuple[str, ...]], width: int) -> Select[*tuple[Any, ...]]:
+    """A query that yields these keys, each of ``width`` words.
 
     They travel as one JSON parameter, so the statement's text does not depend on their number: SQLite keeps the last
     128 statements of a connection prepared, and lists of thousands of marks would fill a hundred megabytes.
@@ -62,9 +67,22 @@ def _keys(connection: Connection, wanted: Sequence[tuple[str, ...]], width: int)
 
 
 def upsert(connection: Connection, table: Table, rows: Sequence[Row]) -> None:
-    """Inserts the rows, or overwrites those whose primary key is there; no key may occur twice among them."""
+    """Inserts the rows, or overwrites those whose primary key is there; no key may occur twice among them.
+
+    Raises:
+        RowsRefused: One of the rows cannot be kept: a value is out of range, too large, or breaks a constraint.
+    """
     if not rows:
         return
+    try:
+        _upsert(connection, table, rows)
+    except DBAPIError as error:
+        if _is_refusal(error.orig):
+            raise RowsRefused(f"{table.name}: {type(error.orig).__name__}") from None
+        raise
+
+
+def _upsert(connection: Connection, table: Table, rows: Sequence[Row]) -> None:
     columns = ", ".join(column.name for column in table.columns)
     key = ", ".join(column.name for column in table.primary_key)
     values = [column.name for column in table.columns if not column.primary_key]
@@ -94,8 +112,16 @@ def _copy(connection: Connection, statement: str, table: Table, rows: Sequence[R
             for row in _bound(rows, table, connection.dialect):
                 copy.write_row(row)
     except error_class as error:
+        if _is_refusal(error):
+            raise RowsRefused(f"{table.name}: {type(error).__name__}") from None
         # PostgreSQL quotes the row in the error's context, and a row is personal data.
         raise RuntimeError(f"COPY into {table.name} failed with {type(error).__name__}.") from None
+
+
+def _is_refusal(error: BaseException | None) -> bool:
+    """By the names that DB-API and PostgreSQL's driver give errors; the driver itself is not imported for them."""
+    names = {kind.__name__ for kind in type(error).__mro__}
+    return not names.isdisjoint({"DataError", "IntegrityError", "ProgramLimitExceeded"})
 
 
 def _bound(rows: Sequence[Row], table: Table, dialect: Dialect) -> Iterator[Row]:

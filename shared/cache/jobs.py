@@ -5,21 +5,82 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
+from uuid import UUID, uuid4
 
-from sqlalchemy import Connection, Row, select, update
+from sqlalchemy import Connection, Row, delete, insert, select, update
 
-from shared.cache import runs
-from shared.cache.tables import jobs, parts
-from shared.models.jobs import Job, PartState, Quarantine, SynchronizationRecord
+from shared.cache import escrows, held_deletions, runs
+from shared.cache.tables import jobs, parts, run_parts
+from shared.cache.tables import runs as runs_table
+from shared.models.jobs import TEMPLATE_ID, Job, PartState, Quarantine, Restart, SynchronizationRecord
 from shared.models.organizations import Organization
 from shared.models.parts import PartName
+from shared.models.restart import RestartScope
 from shared.models.runs import RunStatus
 from shared.models.synchronization import QuarantineReason, ScheduleState, StatusCode, SynchronizationError
 
 
+def new_job_id(tenant: UUID) -> str:
+    """An id for a job of this tenant."""
+    return f"{TEMPLATE_ID}.{tenant.hex}.{uuid4().hex}"
+
+
+def add(connection: Connection, key: int, tenant: UUID, interval: timedelta, deletion_threshold: int | None) -> None:
+    """Adds the job of an organization that is being registered, born disabled (graph.md appendix B.3)."""
+    values = _newborn(new_job_id(tenant), interval, deletion_threshold)
+    connection.execute(insert(jobs).values(organization_id=key, **values))
+
+
+def create(connection: Connection, key: int, tenant: UUID, interval: timedelta, deletion_threshold: int | None) -> None:
+    """Gives an organization whose job was deleted a new one."""
+    values = _newborn(new_job_id(tenant), interval, deletion_threshold)
+    connection.execute(update(jobs).where(jobs.c.organization_id == key).values(**values))
+
+
+def erase(connection: Connection, key: int) -> None:
+    """Deletes the job with all its state; what the cache holds of the organization stays (graph.md §2.1)."""
+    for table in (run_parts, runs_table):
+        connection.execute(delete(table).where(table.c.organization_id == key))
+    escrows.clear(connection, key)
+    held_deletions.clear(connection, key)
+    connection.execute(
+        update(parts)
+        .where(parts.c.organization_id == key)
+        .values(
+            delta_link=None,
+            selection=None,
+            wanted_selection=None,
+            rebuild=False,
+            full_run_required=True,
+            full_run_required_after=parts.c.generation,
+            last_run=None,
+            last_successful_at=None,
+        )
+    )
+    job = read(connection, key)
+    values = _newborn(None, job.interval, job.deletion_threshold)
+    connection.execute(update(jobs).where(jobs.c.organization_id == key).values(**values))
+
+
+def _newborn(job_id: str | None, interval: timedelta, deletion_threshold: int | None) -> dict[str, Any]:
+    """The columns of a job that was never started; without an id, of the place of a job."""
+    return {
+        "job_id": job_id,
+        **_columns(
+            Job(
+                id=job_id,
+                schedule_state=ScheduleState.DISABLED,
+                interval=interval,
+                deletion_threshold=deletion_threshold,
+                status_code=StatusCode.NOT_CONFIGURED,
+            )
+        ),
+    }
+
+
 def read_record(connection: Connection, organization: Organization, now: datetime) -> SynchronizationRecord:
     """Everything there is to say about the organization's synchronization."""
-    job = read_job(connection, organization.key)
+    job = read(connection, organization.key)
     unfinished = runs.find_unfinished(connection, organization)
     named = (job.last_run, job.last_successful_run, job.last_successful_run_with_exports)
     finished = runs.find_many(connection, organization, {run_id for run_id in named if run_id is not None})
@@ -37,7 +98,7 @@ def read_record(connection: Connection, organization: Organization, now: datetim
     )
 
 
-def read_job(connection: Connection, key: int) -> Job:
+def read(connection: Connection, key: int) -> Job:
     """What the job itself keeps."""
     row = connection.execute(select(jobs).where(jobs.c.organization_id == key)).one()
     return Job(
@@ -53,36 +114,45 @@ def read_job(connection: Connection, key: int) -> Job:
         steady_state_first=row.steady_state_first_at,
         steady_state_last=row.steady_state_last_at,
         quarantine=_quarantine(row),
+        deletion_threshold=row.deletion_threshold,
+        initial_run_pending=row.initial_run_pending,
+        escrows_pruned=row.escrows_pruned,
+        restarted=None if row.restarted_run is None else Restart(row.restarted_run, RestartScope(row.restart_scope)),
     )
 
 
-def save_job(connection: Connection, key: int, job: Job) -> None:
+def save(connection: Connection, key: int, job: Job) -> None:
     """Keeps the job as it now is."""
-    quarantine = job.quarantine
-    connection.execute(
-        update(jobs)
-        .where(jobs.c.organization_id == key)
-        .values(
-            schedule_state=job.schedule_state,
-            interval_seconds=int(job.interval.total_seconds()),
-            status_code=job.status_code,
-            next_run_at=job.next_run_time,
-            successive_complete_failures=job.successive_complete_failures,
-            last_run=job.last_run,
-            last_successful_run=job.last_successful_run,
-            last_successful_run_with_exports=job.last_successful_run_with_exports,
-            steady_state_first_at=job.steady_state_first,
-            steady_state_last_at=job.steady_state_last,
-            quarantine_reason=quarantine and quarantine.reason,
-            quarantine_error_code=quarantine and quarantine.error.code,
-            quarantine_error_message=quarantine and quarantine.error.message,
-            quarantine_error_tenant_actionable=quarantine and quarantine.error.tenant_actionable,
-            quarantine_current_began_at=quarantine and quarantine.current_began,
-            quarantine_series_began_at=quarantine and quarantine.series_began,
-            quarantine_series_count=quarantine and quarantine.series_count,
-            quarantine_next_attempt_at=quarantine and quarantine.next_attempt,
-        )
-    )
+    connection.execute(update(jobs).where(jobs.c.organization_id == key).values(**_columns(job)))
+
+
+def _columns(job: Job) -> dict[str, Any]:
+    quarantine, restarted = job.quarantine, job.restarted
+    return {
+        "schedule_state": job.schedule_state,
+        "interval_seconds": int(job.interval.total_seconds()),
+        "status_code": job.status_code,
+        "next_run_at": job.next_run_time,
+        "successive_complete_failures": job.successive_complete_failures,
+        "last_run": job.last_run,
+        "last_successful_run": job.last_successful_run,
+        "last_successful_run_with_exports": job.last_successful_run_with_exports,
+        "steady_state_first_at": job.steady_state_first,
+        "steady_state_last_at": job.steady_state_last,
+        "deletion_threshold": job.deletion_threshold,
+        "initial_run_pending": job.initial_run_pending,
+        "escrows_pruned": job.escrows_pruned,
+        "restarted_run": restarted and restarted.run_id,
+        "restart_scope": restarted and restarted.scope.value,
+        "quarantine_reason": quarantine and quarantine.reason,
+        "quarantine_error_code": quarantine and quarantine.error.code,
+        "quarantine_error_message": quarantine and quarantine.error.message,
+        "quarantine_error_tenant_actionable": quarantine and quarantine.error.tenant_actionable,
+        "quarantine_current_began_at": quarantine and quarantine.current_began,
+        "quarantine_series_began_at": quarantine and quarantine.series_began,
+        "quarantine_series_count": quarantine and quarantine.series_count,
+        "quarantine_next_attempt_at": quarantine and quarantine.next_attempt,
+    }
 
 
 def list_due(connection: Connection, now: datetime) -> Sequence[int]:

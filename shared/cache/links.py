@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import ColumnElement, Connection, Row, and_, select
 
 from shared.cache import bulk
 from shared.cache.tables import links, objects, seen_links
@@ -33,7 +33,7 @@ _DIRECTORY_PARTS = tuple(part.name for part in CATALOGUE.values() if part.takes_
 
 
 def write_links(
-    connection: Connection, work: Slice, records: Iterable[ObjectRecord], change_number: int, now: datetime
+    connection: Connection, work: Slice, records: Sequence[ObjectRecord], change_number: int, now: datetime
 ) -> tuple[int, Counter[PartName]]:
     """Brings the link rows in step with the records; the last word of a page on a link counts.
 
@@ -55,8 +55,9 @@ def write_links(
     for (relation, source, target), change in changes.items():
         there, target_type, old_generation = stored.get((relation, source, target), (False, None, None))
         wanted = not change.removed and source not in gone and target not in gone
-        if wanted == there and (not wanted or target_type == change.target_type):
-            if wanted and work.type is RunType.FULL and old_generation != generation:
+        new_here = wanted and work.type is RunType.FULL and old_generation != generation
+        if wanted == there and (not wanted or target_type == change.target_type) and not (work.rebuild and new_here):
+            if new_here:
                 noted.append((key, relation, generation, source, target))
             continue
         deleted_at = None if wanted else now
@@ -65,7 +66,10 @@ def write_links(
             entries[LINK_ONLY_PARTS[relation]] += wanted - there
     bulk.upsert(connection, links, rows)
     bulk.upsert(connection, seen_links, noted)
-    return len(rows), entries
+    ended = _not_among(connection, work, [record for record in records if record.links_complete])
+    more_rows, more_entries = delete_links(connection, ended, change_number, now)
+    entries.update(more_entries)
+    return len(rows) + more_rows, entries
 
 
 def delete_links_of(
@@ -112,6 +116,23 @@ def delete_links(
     return len(tombstones), entries
 
 
+def _not_among(connection: Connection, work: Slice, complete: Sequence[ObjectRecord]) -> list[Row[Any]]:
+    """The live links of objects whose links are all known that are not among these.
+
+    A link to an object that the cache does not know as live stays: Graph does not list soft-deleted members, nor some
+    kinds of them, such as service principals.
+    """
+    if not complete:
+        return []
+    named = {(link.relation, record.object_id, link.target_id) for record in complete for link in record.links}
+    query = select(links).where(links.c.organization_id == work.organization.key, links.c.deleted_at.is_(None))
+    sources = [(relation, record.object_id) for record in complete for relation in work.part.relations]
+    rows = connection.execute(bulk.by_keys(connection, query, [links.c.relation, links.c.source_id], sources))
+    unnamed = [row for row in rows if (row.relation, row.source_id, row.target_id) not in named]
+    live = _live(connection, work.organization.key, {row.target_id for row in unnamed})
+    return [row for row in unnamed if row.target_id in live]
+
+
 def _stored(connection: Connection, key: int, wanted: Sequence[LinkKey]) -> dict[LinkKey, tuple[bool, str | None, int]]:
     if not wanted:
         return {}
@@ -125,7 +146,15 @@ def _stored(connection: Connection, key: int, wanted: Sequence[LinkKey]) -> dict
 
 def _tombstones(connection: Connection, key: int, ids: Collection[str]) -> set[str]:
     """Of these ids the ones that are known to be gone for good: a slow listing may still name them."""
-    query = select(objects.c.object_id).where(objects.c.organization_id == key, objects.c.deleted_at.is_not(None))
+    return _found(connection, key, ids, objects.c.deleted_at.is_not(None))
+
+
+def _live(connection: Connection, key: int, ids: Collection[str]) -> set[str]:
+    return _found(connection, key, ids, and_(objects.c.soft_deleted_at.is_(None), objects.c.deleted_at.is_(None)))
+
+
+def _found(connection: Connection, key: int, ids: Collection[str], condition: ColumnElement[bool]) -> set[str]:
+    query = select(objects.c.object_id).where(objects.c.organization_id == key, condition)
     wanted = [(part.value, object_id) for part in _DIRECTORY_PARTS for object_id in ids]
     rows = connection.execute(bulk.by_keys(connection, query, [objects.c.part, objects.c.object_id], wanted))
     return set(rows.scalars())

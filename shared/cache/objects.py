@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Select, Table, select
 from shared.cache import bulk
 from shared.cache.changes import Decision, Effect, StoredObject, decide, needs_payload, text_column
 from shared.cache.tables import objects, seen_objects
-from shared.models.parts import Part
+from shared.models.parts import Part, PartName, Properties
 from shared.models.records import ObjectRecord, Removal
 from shared.models.runs import RunType
 from shared.models.slices import Slice
@@ -31,6 +31,7 @@ class ObjectsWritten:
         links_unknown: Whether an object is live again whose links Graph may not name again: one that was taken for
             gone, or a restored group.
         incomplete: Whether an object came into the part's scope with less than its selected properties.
+        held: Removals of objects that people see, which wait for the run's end: the id and the reason.
     """
 
     imported: int = 0
@@ -40,12 +41,23 @@ class ObjectsWritten:
     hard_deleted: list[str] = field(default_factory=list[str])
     links_unknown: bool = False
     incomplete: bool = False
+    held: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
 
 
 def write_objects(
-    connection: Connection, work: Slice, records: Sequence[ObjectRecord], change_number: int, now: datetime
+    connection: Connection,
+    work: Slice,
+    records: Sequence[ObjectRecord],
+    change_number: int,
+    now: datetime,
+    *,
+    holds_deletions: bool,
 ) -> ObjectsWritten:
-    """Brings the rows in step with the records, which hold each object once."""
+    """Brings the rows in step with the records, which hold each object once.
+
+    Args:
+        holds_deletions: Whether removals of objects that people see are held back instead of carried out.
+    """
     key, part, generation = work.organization.key, work.part, work.generation
     seen = _seen(connection, work, [record.object_id for record in records])
     stored = _stored(connection, work, records, seen)
@@ -56,13 +68,19 @@ def write_objects(
         old = stored.get(record.object_id)
         first = record.object_id not in seen and (old is None or old.generation < generation)
         written.imported += first
+        if holds_deletions and record.removal is not None and _is_seen_by_people(part, record.removal, old):
+            written.held.append((record.object_id, record.removal.value))
+            if first:
+                written.entitled += 1
+                noted.append((key, part.name.value, generation, record.object_id))
+            continue
         if record.removal is Removal.HARD_DELETED:
             written.hard_deleted.append(record.object_id)
         if part.keeps_objects or record.removal is Removal.HARD_DELETED:
             # A part that keeps no objects keeps their tombstones, against older records that may still come.
             decision = decide(part, record, old, replaces=_replaces(work, first), now=now)
             written.entitled += first and decision.effect is not Effect.IGNORE
-            if decision.effect is Effect.WRITE:
+            if decision.effect is Effect.WRITE or (work.rebuild and first and decision.effect is Effect.KEEP):
                 rows.append(_row(key, part, record.object_id, decision, change_number, generation, now))
                 written.added_entries += decision.live - (old is not None and old.live)
                 written.links_unknown |= decision.live and _has_lost_links(part, old)
@@ -78,6 +96,25 @@ def write_objects(
     bulk.upsert(connection, seen_objects, noted)
     written.written = len(rows)
     return written
+
+
+def find_live(connection: Connection, key: int, name: PartName, object_id: str) -> Properties | None:
+    """The properties of an object that people see; None where there is none."""
+    query = select(objects.c.payload).where(
+        objects.c.organization_id == key,
+        objects.c.part == name,
+        objects.c.object_id == object_id,
+        objects.c.soft_deleted_at.is_(None),
+        objects.c.deleted_at.is_(None),
+    )
+    return connection.execute(query).scalar_one_or_none()
+
+
+def _is_seen_by_people(part: Part, removal: Removal, old: StoredObject | None) -> bool:
+    if part.keeps_objects:
+        return old is not None and old.live
+    # Of a part that keeps no objects the links are seen, and those go with an object that is gone for good.
+    return removal is Removal.HARD_DELETED and (old is None or old.deleted_at is None)
 
 
 def _has_lost_links(part: Part, old: StoredObject | None) -> bool:
@@ -138,20 +175,6 @@ def _by_id(
     connection: Connection, query: Select[*tuple[Any, ...]], table: Table, ids: Sequence[str]
 ) -> Select[*tuple[Any, ...]]:
     return bulk.by_keys(connection, query, [table.c.object_id], [(object_id,) for object_id in ids])
-
-
-def tombstone(
-    key: int,
-    part: Part,
-    object_id: str,
-    soft_deleted_at: datetime | None,
-    change_number: int,
-    generation: int,
-    now: datetime,
-) -> bulk.Row:
-    """The row of an object that is gone for good."""
-    decision = Decision(Effect.WRITE, {}, b"{}", b"", soft_deleted_at, now)
-    return _row(key, part, object_id, decision, change_number, generation, now)
 
 
 def _row(

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from sqlalchemy import Connection, Row, Select, delete, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
-from shared.cache.tables import jobs, organizations, parts, run_parts, runs
+from shared.cache import jobs
+from shared.cache.selections import add_part
+from shared.cache.tables import jobs as jobs_table
+from shared.cache.tables import organizations, parts, run_parts, runs
 from shared.models.errors import Conflict, NotFound
-from shared.models.jobs import TEMPLATE_ID
 from shared.models.organizations import (
     ApplicationReference,
     AuthenticationType,
@@ -24,13 +26,20 @@ from shared.models.organizations import (
     Region,
 )
 from shared.models.parts import PartName
-from shared.models.synchronization import ScheduleState, StatusCode
 
 
 def register(
-    connection: Connection, registration: OrganizationRegistration, interval: timedelta, now: datetime
+    connection: Connection,
+    registration: OrganizationRegistration,
+    interval: timedelta,
+    deletion_threshold: int | None,
+    now: datetime,
 ) -> Organization:
     """Adds an organization with its job, which is born disabled (graph.md appendix B.3).
+
+    Args:
+        interval: The time between the starts of the job's runs.
+        deletion_threshold: How many deletions a part's run carries out unasked; None for any number.
 
     Raises:
         Conflict: The tenant, or the name, is registered already.
@@ -56,19 +65,9 @@ def register(
         ).scalar_one()
     except IntegrityError as error:
         raise Conflict(f"An organization with the tenant id {tenant} or this name is registered already.") from error
-    connection.execute(
-        insert(jobs).values(
-            organization_id=key,
-            job_id=f"{TEMPLATE_ID}.{tenant.hex}.{uuid4().hex}",
-            schedule_state=ScheduleState.DISABLED,
-            interval_seconds=int(interval.total_seconds()),
-            status_code=StatusCode.NOT_CONFIGURED,
-        )
-    )
-    connection.execute(
-        insert(parts),
-        [{"organization_id": key, "part": name, "full_run_required": True} for name in registration.parts],
-    )
+    jobs.add(connection, key, tenant, interval, deletion_threshold)
+    for name in registration.parts:
+        add_part(connection, key, name)
     return find_by_key(connection, key)
 
 
@@ -117,7 +116,7 @@ def remove(connection: Connection, organization: Organization, now: datetime) ->
     connection.execute(
         update(organizations).where(organizations.c.organization_id == organization.key).values(removed_at=now)
     )
-    for table in (run_parts, runs, parts, jobs):
+    for table in (run_parts, runs, parts, jobs_table):
         connection.execute(delete(table).where(table.c.organization_id == organization.key))
 
 
@@ -149,8 +148,8 @@ def next_change_number(connection: Connection, key: int) -> int:
 
 def _registered() -> Select[Any]:
     return (
-        select(organizations, jobs.c.job_id)
-        .join(jobs, jobs.c.organization_id == organizations.c.organization_id)
+        select(organizations, jobs_table.c.job_id)
+        .join(jobs_table, jobs_table.c.organization_id == organizations.c.organization_id)
         .where(organizations.c.removed_at.is_(None))
     )
 

@@ -10,9 +10,12 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, Select, and_, or_, select, update
 
 from shared.cache import organizations, runs
+from shared.cache.escrows import EscrowCounts
+from shared.cache.selections import selected, selection_text
 from shared.cache.tables import jobs, parts, run_parts
 from shared.cache.tables import runs as runs_table
 from shared.models.errors import NotFound
+from shared.models.organizations import Organization
 from shared.models.parts import CATALOGUE, Part, PartName
 from shared.models.runs import Counts, RunStatus, RunType
 from shared.models.slices import Slice, SliceMessage, Stage, StaleSlice
@@ -51,12 +54,17 @@ def resume(connection: Connection, key: int, now: datetime, requeue_after: timed
     return [_message(row) for row in rows]
 
 
-def require_full_run(connection: Connection, key: int, names: Iterable[PartName]) -> None:
-    """Has these parts of the organization read in full the next time; a generation that has begun does not count."""
+def require_full_run(connection: Connection, key: int, names: Iterable[PartName], *, rebuild: bool = False) -> None:
+    """Has these parts of the organization read in full the next time; a generation that has begun does not count.
+
+    Args:
+        rebuild: Whether that run writes every row again, and counts the entries anew.
+    """
+    values: dict[str, Any] = {"full_run_required": True, "full_run_required_after": parts.c.generation}
+    if rebuild:
+        values["rebuild"] = True
     connection.execute(
-        update(parts)
-        .where(parts.c.organization_id == key, parts.c.part.in_(list(names)))
-        .values(full_run_required=True, full_run_required_after=parts.c.generation)
+        update(parts).where(parts.c.organization_id == key, parts.c.part.in_(list(names))).values(**values)
     )
 
 
@@ -92,7 +100,9 @@ def take(connection: Connection, message: SliceMessage, now: datetime, lease: ti
     ).one_or_none()
     if row is None or _is_paused(connection, key) or not _running(connection, key, message.activity_identifier, now):
         return None
-    begun = _beginning(connection, row, now) if row.status == RunStatus.QUEUED else {}
+    state = connection.execute(select(parts).where(parts.c.organization_id == key, parts.c.part == message.part)).one()
+    part = selected(PartName(row.part), state.wanted_selection)
+    begun = _beginning(connection, row, state, part, now) if row.status == RunStatus.QUEUED else {}
     taken = connection.execute(
         update(run_parts)
         .where(_same_part(key, row.run_id, row.part))
@@ -108,7 +118,7 @@ def take(connection: Connection, message: SliceMessage, now: datetime, lease: ti
     return Slice(
         organization=organization,
         run_id=taken.run_id,
-        part=CATALOGUE[PartName(taken.part)],
+        part=part,
         type=RunType(taken.type),
         stage=Stage(taken.stage),
         cursor=taken.cursor,
@@ -119,6 +129,26 @@ def take(connection: Connection, message: SliceMessage, now: datetime, lease: ti
         total=taken.total,
         started_at=taken.started_at,
         last_error=runs.read_error(row),
+        rebuild=state.rebuild,
+    )
+
+
+def outside_of_runs(connection: Connection, organization: Organization, part: Part, now: datetime) -> Slice:
+    """Work on a part that belongs to no run, under no lease: what it writes counts as seen by the run under way."""
+    query = select(parts.c.generation).where(parts.c.organization_id == organization.key, parts.c.part == part.name)
+    return Slice(
+        organization=organization,
+        run_id="",
+        part=part,
+        type=RunType.INCREMENTAL,
+        stage=Stage.LISTING,
+        cursor=None,
+        delta_link=None,
+        generation=connection.execute(query).scalar_one(),
+        attempts=0,
+        fence=0,
+        total=None,
+        started_at=now,
     )
 
 
@@ -224,7 +254,12 @@ def dead_letter(connection: Connection, message: SliceMessage, now: datetime, le
 
 
 def finish_part(
-    connection: Connection, work: Slice, status: RunStatus, error: SynchronizationError | None, now: datetime
+    connection: Connection,
+    work: Slice,
+    status: RunStatus,
+    error: SynchronizationError | None,
+    escrowed: EscrowCounts,
+    now: datetime,
 ) -> None:
     """Ends the part's run; when it succeeded, its cursor becomes the part's.
 
@@ -233,14 +268,24 @@ def finish_part(
     """
     key, name = work.organization.key, work.part.name
     _update_leased(
-        connection, work, status=status, ended_at=now, lease_until=None, wake_at=None, **runs.error_columns(error)
+        connection,
+        work,
+        status=status,
+        ended_at=now,
+        lease_until=None,
+        wake_at=None,
+        escrowed=escrowed.failed,
+        escrowed_raw=escrowed.waiting,
+        **runs.error_columns(error),
     )
     values: dict[str, Any] = {"last_run": work.run_id}
     if status in (RunStatus.SUCCEEDED, RunStatus.ENTRY_LEVEL_ERRORS):
         values |= {
             "delta_link": work.delta_link,
-            "selection": _selection(work.part),
+            # Another selection needs a cursor of its own (graph.md §4.2.5).
+            "selection": selection_text(work.part.select),
             "full_run_required": parts.c.full_run_required_after >= work.generation,
+            "rebuild": and_(parts.c.rebuild, parts.c.full_run_required_after >= work.generation),
             "last_successful_at": work.started_at,
         }
     connection.execute(_update_part(key, name).values(**values))
@@ -251,6 +296,11 @@ def add_entries(connection: Connection, key: int, added: Iterable[tuple[PartName
     for name, number in added:
         if number:
             connection.execute(_update_part(key, name).values(entry_count=parts.c.entry_count + number))
+
+
+def set_entries(connection: Connection, key: int, name: PartName, number: int) -> None:
+    """Replaces a part's number of live entries."""
+    connection.execute(_update_part(key, name).values(entry_count=number))
 
 
 def _message(row: Row[Any]) -> SliceMessage:
@@ -277,18 +327,14 @@ def _running(connection: Connection, key: int, run_id: str, now: datetime) -> bo
     return status == RunStatus.RUNNING or runs.start(connection, key, run_id, now)
 
 
-def _beginning(connection: Connection, row: Row[Any], now: datetime) -> dict[str, Any]:
+def _beginning(connection: Connection, row: Row[Any], state: Row[Any], part: Part, now: datetime) -> dict[str, Any]:
     """The columns with which a part's run begins: a part without a usable cursor is read in full."""
-    part = connection.execute(
-        select(parts).where(parts.c.organization_id == row.organization_id, parts.c.part == row.part)
-    ).one()
-    selection = _selection(CATALOGUE[PartName(row.part)])
-    full = row.type == RunType.FULL or part.full_run_required or part.selection != selection
+    full = row.type == RunType.FULL or state.full_run_required or state.selection != selection_text(part.select)
     return {
         "status": RunStatus.RUNNING,
         "started_at": now,
         "type": RunType.FULL if full else RunType.INCREMENTAL,
-        "cursor": None if full else part.delta_link,
+        "cursor": None if full else state.delta_link,
         "generation": _next_generation(connection, row.organization_id, row.part),
     }
 
@@ -297,11 +343,6 @@ def parts_without_cursor(connection: Connection, key: int) -> Sequence[PartName]
     """The organization's parts that can only be read in full."""
     rows = connection.execute(select(parts.c.part).where(parts.c.organization_id == key, parts.c.full_run_required))
     return [PartName(name) for name in rows.scalars()]
-
-
-def _selection(part: Part) -> str:
-    """What the part's cursor was made for; another selection needs a cursor of its own (graph.md §4.2.5)."""
-    return ",".join(part.select)
 
 
 def _next_generation(connection: Connection, key: int, name: str) -> int:

@@ -1,4 +1,4 @@
-"""After a complete full listing: tombstones for what it did not name, in transactions of bounded size.
+"""After a complete full listing: finds what it did not name, in transactions of bounded size.
 
 Nothing here runs before the listing ended with a deltaLink; the CHECK constraint on ``run_parts.stage`` says so too.
 """
@@ -10,11 +10,9 @@ from collections.abc import Sequence
 from datetime import datetime
 
 import orjson
-from sqlalchemy import ColumnElement, Connection, Table, and_, delete, literal, or_, select, tuple_
+from sqlalchemy import ColumnElement, Connection, Table, and_, delete, func, literal, or_, select, tuple_
 
-from shared.cache import bulk
 from shared.cache.links import delete_links
-from shared.cache.objects import tombstone
 from shared.cache.tables import links, objects, seen_links, seen_objects
 from shared.models.parts import PartName
 from shared.models.slices import Slice
@@ -22,16 +20,16 @@ from shared.models.slices import Slice
 ROWS_PER_TRANSACTION = 1_000
 
 
-def sweep_objects(
-    connection: Connection, work: Slice, *, soft_deleted_too: bool, change_number: int, now: datetime
-) -> tuple[list[str], int, str | None]:
-    """Makes tombstones of the next objects that the listing did not name.
+def find_unseen_objects(
+    connection: Connection, work: Slice, *, soft_deleted_too: bool
+) -> tuple[Sequence[str], Sequence[str], str | None]:
+    """The next objects that the listing did not name.
 
     Args:
         soft_deleted_too: Whether the listing of soft-deleted objects was complete as well.
 
     Returns:
-        The ids that are now gone, how many of them were live entries, and where to go on; None at the end.
+        The ids of live objects, those of soft-deleted ones, and where to go on; None at the end.
     """
     noted = _by_itself(
         seen_objects.c.organization_id == objects.c.organization_id,
@@ -55,25 +53,9 @@ def sweep_objects(
         .order_by(objects.c.object_id)
         .limit(ROWS_PER_TRANSACTION)
     ).all()
-    ids = [row.object_id for row in unseen]
-    bulk.upsert(
-        connection,
-        objects,
-        [
-            tombstone(
-                work.organization.key,
-                work.part,
-                row.object_id,
-                row.soft_deleted_at,
-                change_number,
-                work.generation,
-                now,
-            )
-            for row in unseen
-        ],
-    )
-    live = sum(row.soft_deleted_at is None for row in unseen)
-    return ids, live, _next(ids)
+    live = [row.object_id for row in unseen if row.soft_deleted_at is None]
+    resting = [row.object_id for row in unseen if row.soft_deleted_at is not None]
+    return live, resting, _next([row.object_id for row in unseen])
 
 
 def sweep_links(
@@ -81,8 +63,8 @@ def sweep_links(
 ) -> tuple[int, Counter[PartName], str | None]:
     """Makes tombstones of the next links that the listing did not name.
 
-    A group that the part groups knows as soft-deleted, and that this listing did not name either, keeps its links until
-    it is restored or gone; when it is restored the links are read again.
+    A group that the part groups knows, and that this listing did not name, keeps its links until that part finds it
+    restored or gone; its deletion may be held back.
 
     Returns:
         How many links are now gone, the change of the numbers of live entries, and where to go on; None at the end.
@@ -95,28 +77,29 @@ def sweep_links(
         seen_links.c.source_id == links.c.source_id,
         seen_links.c.target_id == links.c.target_id,
     )
-    resting = _by_itself(
+    named = _by_itself(
+        seen_objects.c.organization_id == links.c.organization_id,
+        seen_objects.c.part == work.part.name,
+        seen_objects.c.generation == work.generation,
+        seen_objects.c.object_id == links.c.source_id,
+    )
+    known = (
         objects.c.organization_id == links.c.organization_id,
         objects.c.part == PartName.GROUPS,
         objects.c.object_id == links.c.source_id,
-        objects.c.soft_deleted_at.is_not(None),
         objects.c.deleted_at.is_(None),
     )
-    if not work.part.keeps_objects:
-        # This listing may know of a restore that the part groups has not read yet.
-        resting &= ~_by_itself(
-            seen_objects.c.organization_id == links.c.organization_id,
-            seen_objects.c.part == work.part.name,
-            seen_objects.c.generation == work.generation,
-            seen_objects.c.object_id == links.c.source_id,
-        )
+    unnamed = and_(_by_itself(*known), ~named)
+    if work.part.keeps_objects:
+        soft_deleted = _by_itself(*known, objects.c.soft_deleted_at.is_not(None))
+        unnamed = or_(soft_deleted, and_(_by_itself(*known, objects.c.generation < work.generation), ~named))
     query = select(links).where(
         links.c.organization_id == work.organization.key,
         links.c.relation.in_(work.part.relations),
         links.c.generation < work.generation,
         links.c.deleted_at.is_(None),
         ~noted,
-        ~resting,
+        ~unnamed,
     )
     if work.cursor:
         query = query.where(identity > tuple_(*orjson.loads(work.cursor)))
@@ -126,6 +109,21 @@ def sweep_links(
     rows, entries = delete_links(connection, unseen, change_number, now, work.generation)
     keys = [orjson.dumps((row.relation, row.source_id, row.target_id)).decode() for row in unseen]
     return rows, entries, _next(keys)
+
+
+def count_live(connection: Connection, work: Slice) -> int:
+    """How many live entries of the part the cache holds."""
+    key, part = work.organization.key, work.part
+    if part.keeps_objects:
+        live = and_(
+            objects.c.organization_id == key,
+            objects.c.part == part.name,
+            objects.c.soft_deleted_at.is_(None),
+            objects.c.deleted_at.is_(None),
+        )
+        return connection.execute(select(func.count()).select_from(objects).where(live)).scalar_one()
+    live = and_(links.c.organization_id == key, links.c.relation.in_(part.relations), links.c.deleted_at.is_(None))
+    return connection.execute(select(func.count()).select_from(links).where(live)).scalar_one()
 
 
 def forget_seen(connection: Connection, work: Slice) -> bool:

@@ -93,7 +93,7 @@ jobs = Table(
     "jobs",
     metadata,
     _organization_id(),
-    Column("job_id", Word, nullable=False, unique=True),
+    Column("job_id", Word, unique=True),
     Column("schedule_state", Word, nullable=False),
     Column("interval_seconds", Integer, nullable=False),
     Column("status_code", Word, nullable=False),
@@ -104,6 +104,11 @@ jobs = Table(
     Column("last_successful_run_with_exports", Word),
     Column("steady_state_first_at", UtcDateTime),
     Column("steady_state_last_at", UtcDateTime),
+    Column("deletion_threshold", Integer),
+    Column("initial_run_pending", Boolean, nullable=False),
+    Column("escrows_pruned", Boolean, nullable=False),
+    Column("restarted_run", Word),
+    Column("restart_scope", Integer),
     Column("quarantine_reason", Word),
     Column("quarantine_error_code", Word),
     Column("quarantine_error_message", Text),
@@ -126,6 +131,11 @@ jobs = Table(
     ),
     CheckConstraint("next_run_at IS NULL OR schedule_state = 'Active'", name="only_active_jobs_are_due"),
     CheckConstraint("(steady_state_first_at IS NULL) = (steady_state_last_at IS NULL)", name="steady_state"),
+    CheckConstraint("job_id IS NOT NULL OR status_code = 'NotConfigured'", name="without_a_job_nothing_runs"),
+    CheckConstraint(
+        "interval_seconds > 0 AND (deletion_threshold IS NULL OR deletion_threshold >= 0)", name="settings"
+    ),
+    CheckConstraint("(restarted_run IS NULL) = (restart_scope IS NULL)", name="restart"),
 )
 
 parts = Table(
@@ -135,7 +145,9 @@ parts = Table(
     Column("part", Word, primary_key=True),
     Column("delta_link", Text),
     Column("selection", Text),
+    Column("wanted_selection", Text),
     Column("generation", BigInteger, nullable=False, server_default="0"),
+    Column("rebuild", Boolean, nullable=False),
     Column("full_run_required", Boolean, nullable=False),
     Column("full_run_required_after", BigInteger, nullable=False, server_default="0"),
     Column("entry_count", BigInteger, nullable=False, server_default="0"),
@@ -143,6 +155,7 @@ parts = Table(
     Column("last_successful_at", UtcDateTime),
     CheckConstraint("full_run_required OR delta_link IS NOT NULL", name="incremental_needs_a_cursor"),
     CheckConstraint("entry_count >= 0", name="entry_count"),
+    CheckConstraint("full_run_required OR NOT rebuild", name="rebuilding_takes_a_full_run"),
 )
 
 _FINISHED = "('Succeeded', 'EntryLevelErrors', 'Failed', 'Cancelled')"
@@ -219,7 +232,9 @@ run_parts = Table(
     ForeignKeyConstraint(["organization_id", "run_id"], ["runs.organization_id", "runs.run_id"]),
     *_execution_checks(),
     CheckConstraint(
-        "stage IN ('listing', 'deletedItems', 'sweepLive', 'sweepAll', 'sweepLinks', 'cleanup')", name="stage"
+        "stage IN ('listing', 'retries', 'deletedItems', 'sweepLive', 'sweepAll', 'deletions', 'sweepLinks',"
+        " 'cleanup')",
+        name="stage",
     ),
     CheckConstraint("ended_at IS NULL OR (lease_until IS NULL AND wake_at IS NULL)", name="finished_is_idle"),
     CheckConstraint("stage = 'listing' OR delta_link IS NOT NULL", name="no_sweep_before_the_listing_is_complete"),
@@ -284,3 +299,36 @@ seen_links = Table(
     Column("target_id", Word, primary_key=True),
 )
 """Links that the run of this generation received and found unchanged."""
+
+escrows = Table(
+    "escrows",
+    metadata,
+    _bulk_organization_id(),
+    Column("part", Word, primary_key=True),
+    Column("object_id", Word, primary_key=True),
+    Column("error_code", Word, nullable=False),
+    Column("error_message", Text, nullable=False),
+    Column("error_tenant_actionable", Boolean, nullable=False),
+    Column("failures", Integer, nullable=False),
+    Column("first_failed_at", UtcDateTime, nullable=False),
+    Column("last_failed_at", UtcDateTime, nullable=False),
+    Column("next_attempt_at", UtcDateTime, nullable=False),
+    Column("last_run", Word),
+    Column("generation", BigInteger, nullable=False),
+    Column("raw", JsonDocument, nullable=False),
+    CheckConstraint("failures > 0", name="failures"),
+)
+"""Objects that could not be written, as Graph sent them, until they succeed or disappear."""
+
+held_deletions = Table(
+    "held_deletions",
+    metadata,
+    _bulk_organization_id(),
+    Column("part", Word, primary_key=True),
+    Column("object_id", Word, primary_key=True),
+    Column("reason", Word, nullable=False),
+    Column("held_at", UtcDateTime, nullable=False),
+    Column("approved", Boolean, nullable=False),
+    CheckConstraint("reason IN ('changed', 'deleted', 'absent')", name="reason"),
+)
+"""Deletions that a run has learned of: carried out at its end, or held back when they are too many."""

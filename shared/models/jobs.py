@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 from shared.models.organizations import Organization
 from shared.models.parts import PartName
+from shared.models.restart import RestartScope
 from shared.models.runs import PartRun, Run
 from shared.models.synchronization import QuarantineReason, ScheduleState, StatusCode, SynchronizationError
 
@@ -50,21 +51,40 @@ class Quarantine:
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
-    """What the job itself keeps; the runs are named by their activityIdentifiers."""
+class Restart:
+    """The last restart: the run that it began, and what it threw away. Clients send a POST again."""
 
-    id: str
+    run_id: str
+    scope: RestartScope
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What the job itself keeps; the runs are named by their activityIdentifiers.
+
+    Attributes:
+        id: The job's id; None when the organization's job was deleted.
+        deletion_threshold: How many deletions a part's run carries out unasked; None for any number.
+        initial_run_pending: Whether no run has been through since the job began, or began anew.
+        escrows_pruned: Whether the initial run's object-level errors were thrown away (graph.md §3.3).
+    """
+
+    id: str | None
     schedule_state: ScheduleState
     interval: timedelta
     status_code: StatusCode
-    next_run_time: datetime | None
-    successive_complete_failures: int
-    last_run: str | None
-    last_successful_run: str | None
-    last_successful_run_with_exports: str | None
-    steady_state_first: datetime | None
-    steady_state_last: datetime | None
-    quarantine: Quarantine | None
+    next_run_time: datetime | None = None
+    successive_complete_failures: int = 0
+    last_run: str | None = None
+    last_successful_run: str | None = None
+    last_successful_run_with_exports: str | None = None
+    steady_state_first: datetime | None = None
+    steady_state_last: datetime | None = None
+    quarantine: Quarantine | None = None
+    deletion_threshold: int | None = None
+    initial_run_pending: bool = True
+    escrows_pruned: bool = False
+    restarted: Restart | None = None
 
 
 @dataclass(frozen=True, slots=True)

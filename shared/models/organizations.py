@@ -87,10 +87,11 @@ class OrganizationRegistration(WireModel):
 
 
 class OrganizationEntity(OrganizationRegistration):
-    """An organization as it is returned; ``id`` is its tenant id, ``job_id`` its synchronizationJob's."""
+    """An organization as it is returned; ``id`` is its tenant id, ``job_id`` its synchronizationJob's, null when that
+    was deleted."""
 
     id: UUID
-    job_id: str
+    job_id: str | None
     registered_date_time: UtcTime
 
 

@@ -69,7 +69,12 @@ class Part:
     Attributes:
         name: The part's name on the wire.
         collection: The Graph collection whose delta query feeds the part.
-        select: The properties and relationships asked for; changing it takes a new full run (graph.md §4.2.5).
+        select: The properties and relationships asked for: in the catalogue those asked for by default, in a part
+            made from it by ``dataclasses.replace`` those that were chosen. Changing it takes a new full run
+            (graph.md §4.2.5).
+        optional: Further Graph properties that may be chosen: of v1.0, and told by the collection's delta query, which
+            leaves out what is kept outside the directory's own store (graph.md §4.4).
+        decisive: The properties that ``in_scope`` and ``kind`` read.
         relations: The relationships in ``select``, read from ``<relation>@delta``.
         keeps_objects: Whether the objects themselves are kept, or only their links.
         in_scope: Which of the objects received belong to the part.
@@ -85,6 +90,8 @@ class Part:
     select: tuple[str, ...]
     entry_type: str
     permission: str
+    optional: tuple[str, ...] = ()
+    decisive: tuple[str, ...] = ()
     relations: tuple[Relation, ...] = ()
     keeps_objects: bool = True
     takes_links_along: bool = False
@@ -96,6 +103,11 @@ class Part:
     def properties(self) -> tuple[str, ...]:
         """The selected properties without the relationships."""
         return tuple(name for name in self.select if name not in self.relations)
+
+    @property
+    def required(self) -> tuple[str, ...]:
+        """The properties and relationships that every selection must hold."""
+        return ("id", *self.decisive, *self.relations)
 
 
 _GROUP_PROPERTIES = (
@@ -113,6 +125,15 @@ _CATALOGUE = (
             "preferredLanguage", "employeeId", "mobilePhone", "businessPhones", "proxyAddresses", "assignedLicenses",
             "createdDateTime", "onPremisesSyncEnabled", "onPremisesSecurityIdentifier",
         ),
+        optional=(
+            "mailNickname", "otherMails", "imAddresses", "streetAddress", "postalCode", "state", "faxNumber",
+            "employeeType", "employeeHireDate", "ageGroup", "consentProvidedForMinor", "legalAgeGroupClassification",
+            "creationType", "externalUserState", "assignedPlans", "provisionedPlans", "preferredDataLocation",
+            "passwordPolicies", "lastPasswordChangeDateTime", "securityIdentifier", "onPremisesImmutableId",
+            "onPremisesDistinguishedName", "onPremisesDomainName", "onPremisesSamAccountName",
+            "onPremisesUserPrincipalName", "onPremisesLastSyncDateTime",
+        ),
+        decisive=("userType",),
         entry_type="User to User",
         permission="User.Read.All",
         takes_links_along=True,
@@ -123,6 +144,14 @@ _CATALOGUE = (
         name=PartName.GROUPS,
         collection="groups",
         select=(*_GROUP_PROPERTIES, "owners"),
+        optional=(
+            "classification", "assignedLabels", "assignedLicenses", "expirationDateTime", "renewedDateTime",
+            "isAssignableToRole", "membershipRule", "membershipRuleProcessingState", "preferredDataLocation",
+            "preferredLanguage", "theme", "uniqueName", "resourceBehaviorOptions", "securityIdentifier",
+            "onPremisesSecurityIdentifier", "onPremisesDomainName", "onPremisesNetBiosName",
+            "onPremisesSamAccountName", "onPremisesLastSyncDateTime",
+        ),
+        decisive=("groupTypes", "mailEnabled", "securityEnabled"),
         relations=("owners",),
         takes_links_along=True,
         entry_type="Group to Group",
@@ -146,6 +175,8 @@ _CATALOGUE = (
             "id", "displayName", "name", "description", "webUrl", "createdDateTime", "lastModifiedDateTime",
             "isPersonalSite", "siteCollection",
         ),
+        optional=("sharepointIds",),
+        decisive=("isPersonalSite",),
         entry_type="Site to Site",
         permission="Sites.Read.All",
         kind=_site_kind,
@@ -156,6 +187,12 @@ _CATALOGUE = (
         select=(
             "id", "displayName", "description", "mail", "visibility", "resourceProvisioningOptions", "createdDateTime",
         ),
+        optional=(
+            "mailNickname", "proxyAddresses", "groupTypes", "classification", "assignedLabels", "expirationDateTime",
+            "renewedDateTime", "membershipRule", "membershipRuleProcessingState", "preferredDataLocation",
+            "preferredLanguage", "theme",
+        ),
+        decisive=("resourceProvisioningOptions", "visibility"),
         in_scope=is_team,
         entry_type="Team to Team",
         permission="GroupMember.Read.All",
@@ -166,3 +203,11 @@ _CATALOGUE = (
 
 CATALOGUE: Mapping[PartName, Part] = {part.name: part for part in _CATALOGUE}
 """Every part by name, in the order in which people read them."""
+
+
+def selectable(part: Part) -> tuple[str, ...]:
+    """What the part may select: the catalogue's defaults, the optional properties, then what else it selects now.
+
+    The last is what an older catalogue offered; it can be kept or given up.
+    """
+    return tuple(dict.fromkeys((*CATALOGUE[part.name].select, *part.optional, *part.select)))

@@ -15,11 +15,12 @@ class RestartScope(Flag):
 
     What each does here:
         NONE: nothing is thrown away; the job is started, out of quarantine too.
+        CONNECTOR_DATA_STORE: what the cache takes itself to hold; a full run writes every row again.
+        ESCROWS: the objects put aside, and their retries.
         WATERMARK: the cursors are forgotten; every object is read again.
         QUARANTINE_STATE: the quarantine is lifted; it may come back.
-        CONNECTOR_DATA_STORE, ESCROWS, FORCE_DELETES: accepted; nothing of their kind is kept yet that could be thrown
-            away or carried out.
-        FULL: the first four of Graph's together.
+        FULL: these four together.
+        FORCE_DELETES: the deletions that are held back are carried out.
     """
 
     NONE = 0

@@ -33,12 +33,16 @@ class Stage(StrEnum):
 
     LISTING = "listing"
     """Pages of the delta query."""
+    RETRIES = "retries"
+    """Incremental runs only: objects that failed in earlier runs, read again one by one."""
     DELETED_ITEMS = "deletedItems"
     """Full runs only: the soft-deleted objects, which the delta query need not name."""
     SWEEP_LIVE = "sweepLive"
-    """Full runs only: tombstones for live objects that the complete listing did not name."""
+    """Full runs only: live objects that the complete listing did not name join the deletions that wait."""
     SWEEP_ALL = "sweepAll"
     """As sweepLive, and for soft-deleted objects: their listing was complete too."""
+    DELETIONS = "deletions"
+    """The deletions that wait are carried out, unless they are too many."""
     SWEEP_LINKS = "sweepLinks"
     """Full runs only: tombstones for links that the complete listing did not name."""
     CLEANUP = "cleanup"
@@ -57,6 +61,7 @@ class Slice:
         fence: Grows with every lease; a worker whose number is outdated cannot write.
         total: Objects expected, when Graph told.
         last_error: What ended the slice before this one, if anything did.
+        rebuild: Whether every row is written again, whatever the cache takes it for.
     """
 
     organization: Organization
@@ -72,6 +77,7 @@ class Slice:
     total: int | None
     started_at: datetime
     last_error: SynchronizationError | None = None
+    rebuild: bool = False
 
 
 class StaleSlice(Exception):

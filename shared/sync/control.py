@@ -1,22 +1,26 @@
-"""What people do with a job: start, pause, restart. Each may be asked for twice."""
+"""What people do with a job: start, pause, restart, quarantine. Each may be asked for twice."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 
 from sqlalchemy import Connection
 
-from shared.cache import jobs, organizations, runs, slices
+from shared.cache import escrows, held_deletions, jobs, organizations, runs, slices
 from shared.models.errors import BadRequest, Conflict
+from shared.models.jobs import Restart
 from shared.models.organizations import AuthenticationType, Organization
 from shared.models.parts import PartName
 from shared.models.restart import RestartScope
 from shared.models.runs import Run, RunType
 from shared.models.slices import SliceMessage
+from shared.models.synchronization import QuarantineReason, SynchronizationError
 from shared.services import Services
 from shared.sync.lifecycle import Condition, Event, after
 from shared.sync.outcome import in_condition
 from shared.sync.planning import start_run
+from shared.sync.quarantine import QuarantineRules, impose
 
 
 def start(
@@ -35,12 +39,12 @@ def start(
 
     Raises:
         NotFound: The organization is not registered.
-        Conflict: The organization does not authenticate as an application.
+        Conflict: The organization does not authenticate as an application, or has no job.
         BadRequest: A part is not among the organization's.
     """
     with services.database.write() as connection:
         organization = organizations.lock(connection, key)
-        refuse_other_authentication(organization)
+        refuse_to_run(organization)
         wanted = organization.entity.parts if parts is None else parts
         if not wanted:
             raise BadRequest("parts: at least one part is needed.")
@@ -60,7 +64,7 @@ def start_job(services: Services, key: int) -> list[SliceMessage]:
         As ``start``.
     """
     with services.database.read() as connection:
-        job = jobs.read_job(connection, key)
+        job = jobs.read(connection, key)
     if Condition.of(job.schedule_state, job.status_code) is Condition.STARTED:
         return []
     return start(services, key)[1]
@@ -77,30 +81,82 @@ def pause(services: Services, key: int) -> None:
         _move(connection, services, key, Event.PAUSE)
 
 
-def restart(services: Services, key: int, scope: RestartScope) -> list[SliceMessage]:
+def restart(services: Services, key: int, scope: RestartScope, *, sent_again: bool = False) -> list[SliceMessage]:
     """Begins anew, with the parts of the state that ``scope`` names thrown away.
+
+    Args:
+        services: What to work with.
+        key: The organization's number.
+        scope: What is thrown away, or carried out.
+        sent_again: Whether the client says that it sends an earlier request again; what that began then goes on.
 
     Raises:
         NotFound: The organization is not registered.
-        Conflict: The organization does not authenticate as an application.
+        Conflict: The organization does not authenticate as an application, or has no job.
     """
     with services.database.write() as connection:
         organization = organizations.lock(connection, key)
-        refuse_other_authentication(organization)
+        refuse_to_run(organization)
+        if _is_under_way(connection, organization, scope, sent_again=sent_again):
+            return []
         runs.cancel_unfinished(connection, key, services.now())
-        if scope & RestartScope.WATERMARK:
-            slices.require_full_run(connection, key, organization.entity.parts)
-        lifted = scope == RestartScope.NONE or RestartScope.QUARANTINE_STATE in scope
+        rebuild = RestartScope.CONNECTOR_DATA_STORE in scope
+        if rebuild or RestartScope.WATERMARK in scope:
+            slices.require_full_run(connection, key, organization.entity.parts, rebuild=rebuild)
+        if RestartScope.ESCROWS in scope:
+            escrows.clear(connection, key)
+        if RestartScope.FORCE_DELETES in scope:
+            held_deletions.approve(connection, key)
+        lifted = scope == RestartScope.NONE or scope & (RestartScope.QUARANTINE_STATE | RestartScope.FORCE_DELETES)
         _move(connection, services, key, Event.RESTART if lifted else Event.RESTART_IN_QUARANTINE)
-        _, messages = start_run(connection, services, organization, RunType.INCREMENTAL, organization.entity.parts)
+        run_id, messages = start_run(connection, services, organization, RunType.INCREMENTAL, organization.entity.parts)
+        job = jobs.read(connection, key)
+        job = replace(
+            job,
+            restarted=Restart(run_id, scope),
+            escrows_pruned=job.escrows_pruned and RestartScope.ESCROWS not in scope,
+            initial_run_pending=job.initial_run_pending or RestartScope.WATERMARK in scope,
+        )
+        jobs.save(connection, key, job)
         return messages
 
 
-def refuse_other_authentication(organization: Organization) -> None:
-    """Refuses to synchronize an organization that was not added as application-only.
+def quarantine_on_demand(services: Services, key: int, error: SynchronizationError) -> None:
+    """Holds the job back because somebody asks for it; what is under way is cancelled, cursors are kept.
+
+    A job that is in quarantine already stays as it is.
 
     Raises:
-        Conflict: It was not.
+        NotFound: The organization is not registered.
+        Conflict: The job is not started, so that there is nothing to hold back.
+    """
+    with services.database.write() as connection:
+        organizations.lock(connection, key)
+        job = jobs.read(connection, key)
+        condition = Condition.of(job.schedule_state, job.status_code)
+        if condition in (Condition.QUARANTINED, Condition.EXPIRED):
+            return
+        if condition is not Condition.STARTED:
+            raise Conflict("Only a job that is started can be put in quarantine.")
+        runs.cancel_unfinished(connection, key, services.now())
+        cause = QuarantineReason.QUARANTINED_ON_DEMAND, error
+        imposed = impose(None, cause, services.now(), QuarantineRules.of(services.settings))
+        held = replace(job, quarantine=imposed, next_run_time=imposed.next_attempt)
+        jobs.save(connection, key, in_condition(held, after(condition, Event.QUARANTINE)))
+
+
+def verified(services: Services, key: int) -> None:
+    """Notes that the organization's credential and permissions have been seen to work."""
+    with services.database.write() as connection:
+        organizations.lock(connection, key)
+        _move(connection, services, key, Event.VERIFIED)
+
+
+def refuse_to_run(organization: Organization) -> None:
+    """Refuses to synchronize an organization that was not added as application-only, or that has no job.
+
+    Raises:
+        Conflict: It was not, or has none.
     """
     kind = organization.entity.authentication_type
     if kind is not AuthenticationType.APPLICATION_ONLY:
@@ -108,16 +164,29 @@ def refuse_other_authentication(organization: Organization) -> None:
             f"Only organizations with the authentication type ApplicationOnly synchronize; "
             f"{organization.name} has {kind}."
         )
+    if organization.entity.job_id is None:
+        raise Conflict(f"The synchronization job of {organization.name} was deleted; create one first.")
+
+
+def _is_under_way(connection: Connection, organization: Organization, scope: RestartScope, *, sent_again: bool) -> bool:
+    """Whether this very restart was asked for before, and the run that it began goes on or has hardly begun."""
+    restarted = jobs.read(connection, organization.key).restarted
+    if restarted is None or restarted.scope != scope:
+        return False
+    run = runs.find(connection, organization, restarted.run_id)
+    if run is None or run.status.finished:
+        return False
+    return sent_again or all(part.completed == 0 for part in run.parts)
 
 
 def _move(connection: Connection, services: Services, key: int, event: Event) -> list[SliceMessage]:
     """Lets something happen to the job; returns the messages that set its waiting slices going if it was paused."""
-    job = jobs.read_job(connection, key)
+    job = jobs.read(connection, key)
     before = Condition.of(job.schedule_state, job.status_code)
     following = after(before, event)
     if following is before:
         return []
-    jobs.save_job(connection, key, in_condition(job, following))
+    jobs.save(connection, key, in_condition(job, following))
     if before is not Condition.PAUSED:
         return []
     return slices.resume(connection, key, services.now(), services.settings.requeue_after)

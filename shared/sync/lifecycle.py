@@ -20,6 +20,7 @@ NotRun until its first run has ended (graph.md appendix B.3).
     run ended                  -          -          -            -          STARTED      -
     quarantine imposed         -          -          QUARANTINED  -          -            -
     quarantine expired         -          -          -            -          EXPIRED      -
+    escrows pruned             -          -          PAUSED       -          PAUSED       -
 
 A dash leaves the condition as it is: every event may come at any time, and twice (the SDK sends a POST again).
 """
@@ -74,6 +75,7 @@ class Event(StrEnum):
     RUN_ENDED = "run ended"
     QUARANTINE = "quarantine imposed"
     EXPIRE = "quarantine expired"
+    ESCROWS_PRUNED = "escrows pruned"
 
 
 _C, _E = Condition, Event
@@ -98,6 +100,7 @@ TRANSITIONS: Mapping[Event, Mapping[Condition, Condition]] = {
     _E.RUN_ENDED: {_C.QUARANTINED: _C.STARTED},
     _E.QUARANTINE: {_C.STARTED: _C.QUARANTINED},
     _E.EXPIRE: {_C.QUARANTINED: _C.EXPIRED},
+    _E.ESCROWS_PRUNED: {_C.STARTED: _C.PAUSED, _C.QUARANTINED: _C.PAUSED},
 }  # fmt: skip
 """The table: events, conditions that they change, and what those become."""
 

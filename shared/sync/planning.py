@@ -45,7 +45,7 @@ def _start_due(connection: Connection, services: Services, key: int) -> list[Sli
         organization = organizations.lock(connection, key)
     except NotFound:
         return []
-    next_run_time = jobs.read_job(connection, key).next_run_time
+    next_run_time = jobs.read(connection, key).next_run_time
     if next_run_time is None or next_run_time > services.now():
         return []
     _, messages = start_run(connection, services, organization, RunType.INCREMENTAL, organization.entity.parts)
@@ -78,6 +78,6 @@ def start_run(
             run_id = decision.activity_identifier
             runs.widen(connection, key, run_id, decision.run_type, decision.in_full)
             runs.add_parts(connection, key, run_id, decision.added)
-    jobs.save_job(connection, key, replace(jobs.read_job(connection, key), next_run_time=None))
+    jobs.save(connection, key, replace(jobs.read(connection, key), next_run_time=None))
     waits = running is not None or isinstance(decision, Join)
     return run_id, [] if waits else slices.enqueue(connection, key, run_id, now, services.settings.requeue_after)

@@ -96,7 +96,7 @@ def _wait(services: Services, work: Slice, failure: GraphThrottled) -> list[Slic
     """The planner sends the message when the time has come: a queue output cannot be delayed."""
     with services.database.write() as connection:
         wake_at = services.now() + timedelta(seconds=failure.retry_after)
-        slices.give_back(connection, work, wake_at, _told(failure), blameless=True)
+        slices.give_back(connection, work, wake_at, failure.told(), blameless=True)
     return []
 
 
@@ -105,7 +105,7 @@ def _retry(services: Services, work: Slice, failure: GraphUnavailable) -> list[S
         attempts = slices.count_attempts(connection, work)
         if attempts < services.settings.slice_attempts:
             wait = _FIRST_RETRY * 2 ** max(attempts - 1, 0)
-            slices.give_back(connection, work, services.now() + wait, _told(failure), blameless=False)
+            slices.give_back(connection, work, services.now() + wait, failure.told(), blameless=False)
             return []
     return _fail(services, work, failure)
 
@@ -114,7 +114,7 @@ def _restart_full(services: Services, work: Slice, failure: CursorExpired) -> li
     with services.database.write() as connection:
         restarted = slices.restart_full(connection, work)
         wake_at = services.now() + services.settings.requeue_after
-        return [slices.give_back(connection, restarted, wake_at, _told(failure), blameless=False)]
+        return [slices.give_back(connection, restarted, wake_at, failure.told(), blameless=False)]
 
 
 def _succeed(services: Services, work: Slice) -> list[SliceMessage]:
@@ -124,17 +124,13 @@ def _succeed(services: Services, work: Slice) -> list[SliceMessage]:
 
 def _fail(services: Services, work: Slice, failure: SynchronizationFailure) -> list[SliceMessage]:
     with services.database.write() as connection:
-        return finish_part(connection, services, work, _told(failure))
+        return finish_part(connection, services, work, failure.told())
 
 
 def _give_up(work: Slice) -> PartFailure:
     last = work.last_error
     told = f" The last one ended with {last.code}: {last.message}" if last else ""
     return PartFailure("TooManyAttempts", f"The part's slices ended again and again without getting on.{told}")
-
-
-def _told(failure: SynchronizationFailure) -> SynchronizationError:
-    return SynchronizationError(code=failure.code, message=failure.message, tenant_actionable=failure.tenant_actionable)
 
 
 def _abandon(services: Services, work: Slice) -> None:

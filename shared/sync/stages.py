@@ -1,7 +1,7 @@
 """The stages of a part's run, each in transactions that hold rows, cursor and counters together.
 
-Incremental   listing → cleanup
-Full          listing → deletedItems → sweepAll  → sweepLinks → cleanup
+Incremental   listing → retries → deletions → cleanup
+Full          listing → deletedItems → sweepAll  → deletions → sweepLinks → cleanup
                                   └──→ sweepLive ──┘
               (sweepLive when Graph does not list the soft-deleted objects)
 """
@@ -9,7 +9,7 @@ Full          listing → deletedItems → sweepAll  → sweepLinks → cleanup
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from datetime import datetime
@@ -17,13 +17,17 @@ from functools import partial
 
 from sqlalchemy import Connection
 
-from shared.cache import pages, slices, sweep
+from shared.cache import escrows, jobs, objects, pages, slices, sweep
+from shared.graph.client import GraphClient
 from shared.graph.read_ahead import read_ahead
 from shared.models.errors import GraphRefused, PartFailure
-from shared.models.records import Page
+from shared.models.parts import Part
+from shared.models.records import BrokenRecord, ObjectRecord, Page, Removal
 from shared.models.runs import Counts, RunType
 from shared.models.slices import Slice, Stage
 from shared.services import Services
+
+_RETRIES_AT_ONCE = 8
 
 _Step = Callable[[Connection, Slice, datetime], tuple[Counts, Slice]]
 
@@ -42,10 +46,14 @@ async def work_on(services: Services, work: Slice, deadline: datetime) -> Slice 
         match work.stage:
             case Stage.LISTING:
                 work = await _list(services, work, deadline)
+            case Stage.RETRIES:
+                work = await _retry(services, work, deadline)
             case Stage.DELETED_ITEMS:
                 work = await _list_deleted_items(services, work, deadline)
             case Stage.SWEEP_LIVE | Stage.SWEEP_ALL:
                 work = await _step(services, work, _sweep_objects)
+            case Stage.DELETIONS:
+                work = await _step(services, work, partial(_carry_out_deletions, services))
             case Stage.SWEEP_LINKS:
                 work = await _step(services, work, _sweep_links)
             case Stage.CLEANUP:
@@ -66,7 +74,7 @@ async def _list(services: Services, work: Slice, deadline: datetime) -> Slice:
             return replace(work, cursor=page.next_link)
         if page.delta_link is None:
             raise PartFailure("IncompleteListing", "Graph ended the listing without a deltaLink.")
-        stage = Stage.CLEANUP
+        stage = Stage.RETRIES
         if work.type is RunType.FULL:
             stage = Stage.SWEEP_ALL if part.deleted_items is None else Stage.DELETED_ITEMS
         return replace(work, cursor=None, delta_link=page.delta_link, stage=stage)
@@ -78,6 +86,61 @@ async def _list(services: Services, work: Slice, deadline: datetime) -> Slice:
             if services.now() >= deadline:
                 break
     return work
+
+
+async def _retry(services: Services, work: Slice, deadline: datetime) -> Slice:
+    """Reads the objects again, some at a time, that failed in earlier runs and whose time has come."""
+    client, part = services.graph.get(work.organization), work.part
+
+    def due() -> Sequence[BrokenRecord]:
+        with services.database.read() as connection:
+            return escrows.list_due(connection, work, services.now(), _RETRIES_AT_ONCE)
+
+    while services.now() < deadline:
+        failed_before = await asyncio.to_thread(due)
+        if not failed_before:
+            return await _step(services, work, _retried)
+        answers = await asyncio.gather(*(_read_again(client, part, broken) for broken in failed_before))
+        work = await _step(services, work, partial(_apply_retries, services, failed_before, answers))
+    return work
+
+
+async def _read_again(client: GraphClient, part: Part, broken: BrokenRecord) -> ObjectRecord | BrokenRecord | None:
+    try:
+        return await client.read_object(part, broken.graph_id)
+    except PartFailure as failure:
+        return replace(broken, error=failure.told())
+
+
+def _apply_retries(
+    services: Services,
+    failed_before: Sequence[BrokenRecord],
+    answers: Sequence[ObjectRecord | BrokenRecord | None],
+    connection: Connection,
+    work: Slice,
+    now: datetime,
+) -> tuple[Counts, Slice]:
+    disappeared = [broken.object_id for broken, answer in zip(failed_before, answers, strict=True) if answer is None]
+    escrows.forget(connection, work.organization.key, work.part.name, disappeared)
+    # What could not be read was perhaps the object's removal, and no other word of it will come.
+    removal = Removal.SOFT_DELETED if work.part.deleted_items else Removal.HARD_DELETED
+    gone = [
+        ObjectRecord(object_id, removal=removal)
+        for object_id in disappeared
+        if objects.find_live(connection, work.organization.key, work.part.name, object_id) is not None
+    ]
+    page = Page(
+        records=gone + [answer for answer in answers if isinstance(answer, ObjectRecord)],
+        broken=[answer for answer in answers if isinstance(answer, BrokenRecord)],
+        next_link=None,
+        delta_link=None,
+    )
+    counts = pages.apply_page(connection, work, page, now, services.settings.escrow_retry)
+    return counts, replace(work, cursor=failed_before[-1].object_id)
+
+
+def _retried(connection: Connection, work: Slice, now: datetime) -> tuple[Counts, Slice]:
+    return Counts(), replace(work, cursor=None, stage=Stage.DELETIONS)
 
 
 async def _list_deleted_items(services: Services, work: Slice, deadline: datetime) -> Slice:
@@ -109,7 +172,7 @@ async def _list_deleted_items(services: Services, work: Slice, deadline: datetim
 async def _apply(services: Services, work: Slice, page: Page, after: Callable[[Slice, Page], Slice]) -> Slice:
     def apply(connection: Connection, work: Slice, now: datetime) -> tuple[Counts, Slice]:
         following = after(work, page)
-        return pages.apply_records(connection, work, page.records, now), following
+        return pages.apply_page(connection, work, page, now, services.settings.escrow_retry), following
 
     return await _step(services, work, apply)
 
@@ -129,9 +192,19 @@ async def _step(services: Services, work: Slice, step: _Step) -> Slice:
 
 def _sweep_objects(connection: Connection, work: Slice, now: datetime) -> tuple[Counts, Slice]:
     if not work.part.keeps_objects:
-        return Counts(), replace(work, cursor=None, stage=Stage.SWEEP_LINKS)
+        return Counts(), replace(work, cursor=None, stage=Stage.DELETIONS)
     counts, cursor = pages.sweep_objects(connection, work, now, soft_deleted_too=work.stage is Stage.SWEEP_ALL)
-    return counts, replace(work, cursor=cursor, stage=work.stage if cursor else Stage.SWEEP_LINKS)
+    return counts, replace(work, cursor=cursor, stage=work.stage if cursor else Stage.DELETIONS)
+
+
+def _carry_out_deletions(
+    services: Services, connection: Connection, work: Slice, now: datetime
+) -> tuple[Counts, Slice]:
+    threshold = jobs.read(connection, work.organization.key).deletion_threshold
+    counts, left = pages.carry_out_deletions(connection, work, now, threshold)
+    if left:
+        return counts, work
+    return counts, replace(work, stage=Stage.SWEEP_LINKS if work.type is RunType.FULL else Stage.CLEANUP)
 
 
 def _sweep_links(connection: Connection, work: Slice, now: datetime) -> tuple[Counts, Slice]:

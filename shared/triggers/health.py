@@ -1,4 +1,4 @@
-"""HTTP triggers for everybody: whether the service works, and the answer for paths that do not exist."""
+"""HTTP triggers for everybody: whether the service works, our pages on errors, and the answer for unknown paths."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from shared.api.messages import json_answer
 from shared.api.routing import METHODS, answers, refuse_unknown, route
+from shared.api.views.troubleshooting import html
 from shared.services import services
 
 blueprint = func.Blueprint()
@@ -27,6 +28,14 @@ def get_health(req: func.HttpRequest) -> func.HttpResponse:
     except SQLAlchemyError:
         return json_answer({"status": "Unhealthy", "database": "Unavailable"}, 503, headers={"Retry-After": "10"})
     return json_answer({"status": "Healthy", "database": "Available"})
+
+
+@blueprint.function_name("get_troubleshooting")
+@route(blueprint, "troubleshooting/{code}", "GET", auth_level=func.AuthLevel.ANONYMOUS)
+def get_troubleshooting(req: func.HttpRequest) -> func.HttpResponse:
+    """Our page on an error: what it means, and what to do."""
+    policy = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'"}
+    return func.HttpResponse(html(req.route_params["code"]), headers=policy, mimetype="text/html", charset="utf-8")
 
 
 @blueprint.function_name("unknown_path")

@@ -4,13 +4,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import azure.functions as func
+from sqlalchemy import Connection
 
 from shared.api.messages import entity_answer, json_answer, read_body
+from shared.api.odata import next_link, query_options, window
 from shared.api.routing import route
 from shared.api.views.run import run_entity
 from shared.api.views.sync_state import organization_sync_state
-from shared.cache import jobs, organizations, runs
+from shared.cache import escrows, held_deletions, jobs, organizations, runs
+from shared.models.base import WireModel
 from shared.models.errors import NotFound
 from shared.models.organizations import OrganizationRegistration
 from shared.models.runs import SynchronizationRequest
@@ -28,7 +34,9 @@ def register_organization(req: func.HttpRequest) -> func.HttpResponse:
     app = services()
     registration = read_body(req, OrganizationRegistration, app.settings.request_body_bytes)
     with app.database.write() as connection:
-        added = organizations.register(connection, registration, app.settings.sync_interval, app.now())
+        added = organizations.register(
+            connection, registration, app.settings.sync_interval, app.settings.deletion_threshold, app.now()
+        )
     return entity_answer(added.entity, 201, headers={"Location": f"/organizations/{added.tenant_id}"})
 
 
@@ -89,6 +97,20 @@ def get_synchronization(req: func.HttpRequest) -> func.HttpResponse:
     return entity_answer(run_entity(run))
 
 
+@blueprint.function_name("list_escrows")
+@route(blueprint, "organizations/{id}/escrows", "GET")
+def list_escrows(req: func.HttpRequest) -> func.HttpResponse:
+    """The objects that could not be written, page by page."""
+    return _page(req, escrows.list_all)
+
+
+@blueprint.function_name("list_held_deletions")
+@route(blueprint, "organizations/{id}/heldDeletions", "GET")
+def list_held_deletions(req: func.HttpRequest) -> func.HttpResponse:
+    """The deletions that wait for the end of their run, or for approval, page by page."""
+    return _page(req, held_deletions.list_all)
+
+
 @blueprint.function_name("get_organization_sync_state")
 @route(blueprint, "organizations/{id}/syncState", "GET")
 def get_organization_sync_state(req: func.HttpRequest) -> func.HttpResponse:
@@ -109,3 +131,17 @@ def get_all_sync_states(req: func.HttpRequest) -> func.HttpResponse:
             jobs.read_record(connection, organization, app.now()) for organization in organizations.list_all(connection)
         ]
     return json_answer({"value": [organization_sync_state(record).wire() for record in records]})
+
+
+def _page(
+    req: func.HttpRequest, listed: Callable[[Connection, int, int, int], Sequence[WireModel]]
+) -> func.HttpResponse:
+    options = query_options(req, ("top", "skip"))
+    skip, top = window(options)
+    with services().database.read() as connection:
+        key = organizations.find(connection, req.route_params["id"]).key
+        found = listed(connection, key, skip, top + 1)
+    document: dict[str, Any] = {"value": [entity.wire() for entity in found[:top]]}
+    if len(found) > top:
+        document["@odata.nextLink"] = next_link(req, options, skip + top)
+    return json_answer(document)

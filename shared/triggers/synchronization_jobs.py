@@ -4,116 +4,131 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from urllib.parse import urlsplit
+from typing import Any
 
 import azure.functions as func
 from sqlalchemy import Connection
 
+from shared.api.job_changes import read_change, refuse_other_template
 from shared.api.messages import ODATA_JSON, json_answer, read_body
-from shared.api.odata import page_of_list, query_options, select
-from shared.api.routing import closed_segment, route
+from shared.api.odata import expands_schema, page_of_list, query_options, select
+from shared.api.routing import route
 from shared.api.views.job import synchronization_job
-from shared.cache import jobs, organizations
-from shared.models.errors import NotFound
+from shared.api.views.schema import synchronization_schema
+from shared.cache import jobs, selections
+from shared.models.errors import Conflict
+from shared.models.job_changes import JobCreation, JobUpdate
 from shared.models.organizations import Organization
-from shared.models.restart import RestartRequest
 from shared.services import services
-from shared.sync.control import pause, restart, start_job
+from shared.sync.configuration import change_settings, create_job, delete_job
+from shared.sync.control import quarantine_on_demand
 from shared.triggers.messages import CONNECTION, SLICES, Messages, send
+from shared.triggers.paths import (
+    JOB,
+    JOBS,
+    context,
+    find_organization,
+    find_organizations,
+    read_organization,
+    service_url,
+)
 
 blueprint = func.Blueprint()
 
-_LISTED_BY = {
-    "applications": organizations.list_by_application,
-    "servicePrincipals": organizations.list_by_service_principal,
-}
-
 
 @blueprint.function_name("list_synchronization_jobs")
-@route(blueprint, "{version}/{owner}/{id}/synchronization/jobs", "GET")
+@route(blueprint, JOBS, "GET")
 def list_synchronization_jobs(req: func.HttpRequest) -> func.HttpResponse:
     """The jobs of all organizations that were registered with the application."""
-    app, context = services(), _context(req)
-    options = query_options(req, ("select", "filter", "top", "skip", "count"))
-    with app.database.read() as connection:
-        found = _organizations(req, connection)
-        records = [jobs.read_record(connection, organization, app.now()) for organization in found]
-    entities = [synchronization_job(record).wire() for record in records]
-    return json_answer(page_of_list(req, context, entities, options), content_type=ODATA_JSON)
+    options = query_options(req, ("select", "filter", "top", "skip", "count", "expand"))
+    with services().database.read() as connection:
+        with_job = [found for found in find_organizations(req, connection) if found.entity.job_id is not None]
+        entities = [_entity(req, connection, found, with_schema=expands_schema(options)) for found in with_job]
+    return json_answer(page_of_list(req, context(req, "jobs"), entities, options), content_type=ODATA_JSON)
 
 
 @blueprint.function_name("count_synchronization_jobs")
-@route(blueprint, "{version}/{owner}/{id}/synchronization/jobs/$count", "GET")
+@route(blueprint, f"{JOBS}/$count", "GET")
 def count_synchronization_jobs(req: func.HttpRequest) -> func.HttpResponse:
     """How many jobs there are, as plain digits."""
-    closed_segment(req, "version")
     query_options(req, ())
     with services().database.read() as connection:
-        return func.HttpResponse(str(len(_organizations(req, connection))), mimetype="text/plain")
+        number = sum(found.entity.job_id is not None for found in find_organizations(req, connection))
+    return func.HttpResponse(str(number), mimetype="text/plain")
+
+
+@blueprint.function_name("create_synchronization_job")
+@route(blueprint, JOBS, "POST")
+def create_synchronization_job(req: func.HttpRequest) -> func.HttpResponse:
+    """Gives an organization whose job was deleted a new one, born disabled."""
+    app = services()
+    query_options(req, ())
+    with app.database.read() as connection:
+        registered = find_organizations(req, connection)
+    asked = read_body(req, JobCreation, app.settings.request_body_bytes)
+    refuse_other_template(asked.template_id)
+    without_job = [found for found in registered if found.entity.job_id is None]
+    if not without_job:
+        raise Conflict("Every organization that is registered with this application has its synchronization job.")
+    # Where several have none, the one that was registered first gets its own first.
+    created = create_job(app, without_job[0].key, asked.settings)
+    with app.database.read() as connection:
+        document = _document(req, connection, created)
+    location = f"{req.url.partition('?')[0].rstrip('/')}/{created.entity.job_id}"
+    return json_answer(document, 201, headers={"Location": location}, content_type=ODATA_JSON)
 
 
 @blueprint.function_name("get_synchronization_job")
-@route(blueprint, "{version}/{owner}/{id}/synchronization/jobs/{jobId}", "GET")
+@route(blueprint, JOB, "GET")
 def get_synchronization_job(req: func.HttpRequest) -> func.HttpResponse:
-    """One job."""
-    app, context = services(), _context(req)
-    options = query_options(req, ("select",))
-    with app.database.read() as connection:
-        record = jobs.read_record(connection, _organization(req, connection), app.now())
-    document = {"@odata.context": f"{context}/$entity", **synchronization_job(record).wire()}
+    """One job, with its schema where that is asked for."""
+    options = query_options(req, ("select", "expand"))
+    with services().database.read() as connection:
+        organization = find_organization(req, connection)
+        document = _document(req, connection, organization, with_schema=expands_schema(options))
     return json_answer(select(document, options.get("select")), content_type=ODATA_JSON)
 
 
-@blueprint.function_name("start_synchronization_job")
+@blueprint.function_name("patch_synchronization_job")
 @blueprint.queue_output(arg_name="messages", queue_name=SLICES, connection=CONNECTION)
-@route(blueprint, "{version}/{owner}/{id}/synchronization/jobs/{jobId}/start", "POST")
-def start_synchronization_job(req: func.HttpRequest, messages: Messages) -> func.HttpResponse:
-    """Sets the job going; a paused one goes on, a quarantine is lifted."""
-    send(messages, start_job(services(), _key(req)))
+@route(blueprint, JOB, "PATCH")
+def patch_synchronization_job(req: func.HttpRequest, messages: Messages) -> func.HttpResponse:
+    """Changes the job's settings, or puts it in quarantine on demand; answers with the job as it then is."""
+    app = services()
+    query_options(req, ())
+    with app.database.read() as connection:
+        organization = find_organization(req, connection)
+        job = jobs.read(connection, organization.key)
+    change = read_change(read_body(req, JobUpdate, app.settings.request_body_bytes), job)
+    if change.quarantine is not None:
+        quarantine_on_demand(app, organization.key, change.quarantine)
+    send(messages, change_settings(app, organization.key, change.settings))
+    with app.database.read() as connection:
+        return json_answer(_document(req, connection, find_organization(req, connection)), content_type=ODATA_JSON)
+
+
+@blueprint.function_name("delete_synchronization_job")
+@route(blueprint, JOB, "DELETE")
+def delete_synchronization_job(req: func.HttpRequest) -> func.HttpResponse:
+    """Stops the job and erases its state; what has been synchronized stays."""
+    query_options(req, ())
+    delete_job(services(), read_organization(req).key)
     return func.HttpResponse(status_code=204)
 
 
-@blueprint.function_name("pause_synchronization_job")
-@route(blueprint, "{version}/{owner}/{id}/synchronization/jobs/{jobId}/pause", "POST")
-def pause_synchronization_job(req: func.HttpRequest) -> func.HttpResponse:
-    """Stops the job for a while."""
-    pause(services(), _key(req))
-    return func.HttpResponse(status_code=204)
+def _document(
+    req: func.HttpRequest, connection: Connection, organization: Organization, *, with_schema: bool = False
+) -> dict[str, Any]:
+    entity = _entity(req, connection, organization, with_schema=with_schema)
+    return {"@odata.context": context(req, "jobs/$entity"), **entity}
 
 
-@blueprint.function_name("restart_synchronization_job")
-@blueprint.queue_output(arg_name="messages", queue_name=SLICES, connection=CONNECTION)
-@route(blueprint, "{version}/{owner}/{id}/synchronization/jobs/{jobId}/restart", "POST")
-def restart_synchronization_job(req: func.HttpRequest, messages: Messages) -> func.HttpResponse:
-    """Begins anew, with the parts of the state that the criteria name thrown away."""
-    app, key = services(), _key(req)
-    asked = read_body(req, RestartRequest, app.settings.request_body_bytes)
-    send(messages, restart(app, key, asked.scope))
-    return func.HttpResponse(status_code=204)
-
-
-def _key(req: func.HttpRequest) -> int:
-    with services().database.read() as connection:
-        return _organization(req, connection).key
-
-
-def _organization(req: func.HttpRequest, connection: Connection) -> Organization:
-    closed_segment(req, "version")
-    job_id = req.route_params["jobId"].lower()
-    for organization in _organizations(req, connection):
-        if organization.entity.job_id.lower() == job_id:
-            return organization
-    raise NotFound("The application has no synchronization job with this id.")
-
-
-def _organizations(req: func.HttpRequest, connection: Connection) -> Sequence[Organization]:
-    found = _LISTED_BY[closed_segment(req, "owner")](connection, req.route_params["id"])
-    if not found:
-        raise NotFound("No organization is registered with this application.")
-    return found
-
-
-def _context(req: func.HttpRequest) -> str:
-    host, version, owner = urlsplit(req.url), closed_segment(req, "version"), closed_segment(req, "owner")
-    return f"{host.scheme}://{host.netloc}/{version}/$metadata#{owner}('{req.route_params['id']}')/synchronization/jobs"
+def _entity(
+    req: func.HttpRequest, connection: Connection, organization: Organization, *, with_schema: bool
+) -> dict[str, Any]:
+    record = jobs.read_record(connection, organization, services().now())
+    entity = synchronization_job(record, service_url(req)).wire()
+    if with_schema:
+        parts = selections.read(connection, organization.key)
+        entity["schema"] = synchronization_schema(entity["id"], parts, organization.entity.parts).wire()
+    return entity

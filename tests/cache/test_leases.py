@@ -15,7 +15,7 @@ from shared.models.parts import PartName
 from shared.models.runs import Counts, RunStatus, RunType
 from shared.models.slices import Slice, Stage, StaleSlice
 from shared.models.synchronization import SynchronizationError
-from tests.cache.work import LATER, LEASE, NOW, REQUEUE, Cache, end_run, live
+from tests.cache.work import LATER, LEASE, NONE_ESCROWED, NOW, REQUEUE, Cache, end_run, live
 
 USERS, GROUPS = PartName.USERS, PartName.GROUPS
 EXPIRED = NOW + LEASE
@@ -109,7 +109,7 @@ def test_a_stale_worker_can_do_nothing_any_more(cache: Cache, contoso: Organizat
         assert cache.take(message, EXPIRED) is not None
     else:
         ended = replace(stale, delta_link="d")
-        cache.write(lambda c: slices.finish_part(c, ended, RunStatus.SUCCEEDED, None, NOW))
+        cache.write(lambda c: slices.finish_part(c, ended, RunStatus.SUCCEEDED, None, NONE_ESCROWED, NOW))
     before = cache.read(lambda c: c.execute(select(t.run_parts).order_by(t.run_parts.c.part)).all())
     with pytest.raises(StaleSlice):
         cache.write(
@@ -117,7 +117,9 @@ def test_a_stale_worker_can_do_nothing_any_more(cache: Cache, contoso: Organizat
                 "advance": lambda: slices.advance(c, stale, Counts(imported=1), LATER, LEASE),
                 "give back": lambda: slices.give_back(c, stale, LATER, None, blameless=True),
                 "restart": lambda: slices.restart_full(c, stale),
-                "finish": lambda: slices.finish_part(c, replace(stale, delta_link="d"), RunStatus.SUCCEEDED, None, NOW),
+                "finish": lambda: slices.finish_part(
+                    c, replace(stale, delta_link="d"), RunStatus.SUCCEEDED, None, NONE_ESCROWED, NOW
+                ),
                 "abandon": lambda: slices.abandon(c, stale, LATER),
             }[what]()
         )
@@ -247,7 +249,7 @@ def test_a_changed_selection_takes_a_full_run(cache: Cache, contoso: Organizatio
 
 def failed(cache: Cache, work: Slice) -> None:
     error = SynchronizationError(code="x", message="y")
-    cache.write(lambda c: slices.finish_part(c, work, RunStatus.FAILED, error, NOW))
+    cache.write(lambda c: slices.finish_part(c, work, RunStatus.FAILED, error, NONE_ESCROWED, NOW))
     cache.write(lambda c: end_run(c, work, RunStatus.FAILED, error, NOW))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -14,9 +14,11 @@ from sqlalchemy import Connection, Row, select
 from shared.cache import organizations, pages, runs, slices, sweep
 from shared.cache import tables as t
 from shared.cache.database import Database
+from shared.cache.escrows import EscrowCounts
+from shared.models.escrows import RetryPolicy
 from shared.models.organizations import Organization, OrganizationRegistration
 from shared.models.parts import PartName, Relation
-from shared.models.records import LinkChange, ObjectRecord, Removal
+from shared.models.records import BrokenRecord, LinkChange, ObjectRecord, Page, Removal
 from shared.models.runs import Counts, RunStatus, RunType
 from shared.models.slices import Slice, SliceMessage, Stage
 from shared.models.synchronization import SynchronizationError
@@ -24,6 +26,8 @@ from tests.application import APPLICATION
 
 T = TypeVar("T")
 
+RETRY = RetryPolicy(timedelta(minutes=30), timedelta(hours=24))
+NONE_ESCROWED = EscrowCounts(0, 0)
 NOW = datetime(2026, 1, 2, 3, 0, tzinfo=UTC)
 LATER = NOW + timedelta(hours=1)
 LEASE = timedelta(minutes=2)
@@ -76,7 +80,7 @@ class Cache:
     def register(self, number: int = 1, **changed: Any) -> Organization:
         document = {"tenantId": str(UUID(int=number)), "name": f"contoso{number}.com", "application": APPLICATION}
         registration = OrganizationRegistration.model_validate({**document, **changed})
-        return self.write(lambda c: organizations.register(c, registration, timedelta(minutes=40), NOW))
+        return self.write(lambda c: organizations.register(c, registration, timedelta(minutes=40), 500, NOW))
 
     def queue(
         self, organization: Organization, *parts: PartName, run_type: RunType = RunType.FULL, now: datetime = NOW
@@ -106,14 +110,29 @@ class Cache:
         return work
 
     def apply(self, work: Slice, *records: ObjectRecord, now: datetime = NOW) -> Counts:
+        """Applies a page as a slice does, and carries out its deletions as the end of the run does."""
+        return self.apply_page(work, *records, now=now) + self.carry_out_deletions(work, now=now)
+
+    def apply_page(
+        self, work: Slice, *records: ObjectRecord, broken: Sequence[BrokenRecord] = (), now: datetime = NOW
+    ) -> Counts:
         """Applies a page, as a slice does: rows, counters and lease in one transaction."""
 
         def body(connection: Connection) -> Counts:
-            counts = pages.apply_records(connection, work, records, now)
+            page = Page(list(records), next_link=None, delta_link=None, broken=broken)
+            counts = pages.apply_page(connection, work, page, now, RETRY)
             slices.advance(connection, work, counts, now, LEASE)
             return counts
 
         return self.write(body)
+
+    def carry_out_deletions(self, work: Slice, threshold: int | None = None, now: datetime = NOW) -> Counts:
+        """Every step of the stage deletions, each in a transaction of its own."""
+        total, left = Counts(), True
+        while left:
+            counts, left = self.write(lambda c: pages.carry_out_deletions(c, work, now, threshold))
+            total += counts
+        return total
 
     def listed(self, work: Slice, stage: Stage = Stage.SWEEP_ALL) -> Slice:
         """The listing ended with a deltaLink."""
@@ -133,13 +152,15 @@ class Cache:
 
         for step in [objects] * work.part.keeps_objects + [links] * bool(work.part.relations):
             work = replace(work, cursor=None)
+            if step is links:
+                total += self.carry_out_deletions(work, now=now)
             while True:
                 counts, cursor = self.write(step)
                 total += counts
                 if cursor is None:
                     break
                 work = replace(work, cursor=cursor)
-        return total
+        return total + self.carry_out_deletions(work, now=now)
 
     def finish(self, work: Slice, now: datetime = NOW) -> None:
         """Ends the part, and its run."""
@@ -148,7 +169,7 @@ class Cache:
         def body(connection: Connection) -> None:
             while sweep.forget_seen(connection, ended):
                 pass
-            slices.finish_part(connection, ended, RunStatus.SUCCEEDED, None, now)
+            slices.finish_part(connection, ended, RunStatus.SUCCEEDED, None, NONE_ESCROWED, now)
             end_run(connection, work, RunStatus.SUCCEEDED, None, now)
 
         self.write(body)

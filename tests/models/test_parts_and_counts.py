@@ -1,14 +1,36 @@
 """The part catalogue is consistent, and counts add up."""
 
+import dataclasses
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.models.parts import CATALOGUE, Part, is_team
+from local.tenant import Directory
+from shared.models.parts import CATALOGUE, Part, PartName, is_team, selectable
 from shared.models.runs import Counts, RunCounts
 
 PARTS = pytest.mark.parametrize("part", CATALOGUE.values(), ids=lambda part: part.name)
+# What Graph keeps outside the directory's own store, or gives only for one object at a time: no delta query tells it.
+OUTSIDE = {
+    "aboutMe", "birthday", "hireDate", "interests", "mySite", "pastProjects", "preferredName", "responsibilities",
+    "schools", "skills", "mailboxSettings", "signInActivity", "deviceEnrollmentLimit", "photo",
+    "allowExternalSenders", "autoSubscribeNewMembers", "hasMembersWithLicenseErrors", "hideFromAddressLists",
+    "hideFromOutlookClients", "isArchived", "isSubscribedByMail", "unseenCount",
+}  # fmt: skip
 COUNTS = st.builds(Counts, *[st.integers(0, 10**9)] * 9)
+
+
+class Noting(dict[str, Any]):
+    """Properties that all have one value, and note which of them are read."""
+
+    def __init__(self, value: Any, read: set[str]) -> None:
+        self.value, self.read = value, read
+
+    def get(self, key: str, default: Any = None) -> Any:
+        self.read.add(key)
+        return self.value
 
 
 @PARTS
@@ -17,6 +39,49 @@ def test_every_part_asks_for_the_id_and_for_its_relations_once(part: Part) -> No
     assert set(part.relations) <= set(part.select)
     assert len(set(part.select)) == len(part.select)
     assert not set(part.properties) & set(part.relations)
+
+
+@PARTS
+def test_optional_properties_are_further_ones_that_a_delta_query_tells(part: Part) -> None:
+    assert len(set(part.optional)) == len(part.optional)
+    assert not set(part.optional) & (set(part.select) | OUTSIDE)
+
+
+@PARTS
+def test_what_every_selection_must_hold_is_selected_by_default(part: Part) -> None:
+    assert part.required[0] == "id"
+    assert len(set(part.required)) == len(part.required)
+    assert set(part.required) <= set(part.select)
+
+
+@PARTS
+def test_every_property_by_which_a_part_decides_cannot_be_deselected(part: Part) -> None:
+    read: set[str] = set()
+    for value in (None, True, [], ["Unified", "Team"]):
+        part.in_scope(Noting(value, read))
+        if part.keeps_objects:
+            part.kind(Noting(value, read))
+    assert read == set(part.decisive)
+    assert read <= set(part.required)
+
+
+@PARTS
+def test_all_that_is_selectable_stays_so_whatever_is_selected(part: Part) -> None:
+    assert selectable(part) == (*part.select, *part.optional)
+    assert selectable(dataclasses.replace(part, select=part.required)) == selectable(part)
+    chosen = dataclasses.replace(part, select=("id", "formerly"))
+    assert selectable(chosen) == (*selectable(part), "formerly")
+
+
+def test_another_selection_of_a_part_keeps_its_relations_apart_from_its_properties() -> None:
+    groups = dataclasses.replace(CATALOGUE[PartName.GROUPS], select=("id", "theme", "owners"))
+    assert groups.properties == ("id", "theme")
+
+
+@PARTS
+def test_the_simulated_tenant_knows_all_that_is_selectable(part: Part) -> None:
+    tenant = Directory(users=1, groups=1, sites=1)
+    assert set(selectable(part)) - set(part.relations) <= set(tenant.objects(part.collection).population.columns)
 
 
 @PARTS

@@ -12,11 +12,13 @@ from shared.models.parts import PartName
 from shared.models.runs import Counts, PartRun, Run, RunStatus, RunType
 from shared.models.synchronization import QuarantineReason, ScheduleState, StatusCode, SynchronizationError
 from shared.sync.outcome import job_after_run, run_error, run_status, total
+from shared.sync.quarantine import QuarantineRules
 
 STARTED = datetime(2026, 1, 2, 3, 0, tzinfo=UTC)
 NOW = STARTED + timedelta(minutes=5)
 INTERVAL = timedelta(minutes=40)
-JOB = Job("job", ScheduleState.ACTIVE, INTERVAL, StatusCode.ACTIVE, None, 0, "before", None, None, None, None, None)
+JOB = Job("job", ScheduleState.ACTIVE, INTERVAL, StatusCode.ACTIVE, last_run="before", initial_run_pending=False)
+RULES = QuarantineRules()
 GOOD, ESCROWED, BAD = RunStatus.SUCCEEDED, RunStatus.ENTRY_LEVEL_ERRORS, RunStatus.FAILED
 
 
@@ -45,7 +47,7 @@ def after(job: Job, *statuses: RunStatus, counts: Counts | None = None, now: dat
         "run", "contoso.com", RunType.FULL, run_status(part_runs), STARTED, STARTED, NOW, run_error(part_runs),
         counts or Counts(), part_runs,
     )  # fmt: skip
-    return job_after_run(job, run, now)
+    return job_after_run(job, run, {}, RULES, now)
 
 
 @pytest.mark.parametrize(
@@ -145,7 +147,7 @@ def refused(job: Job, *, hours: float) -> Job:
     error = SynchronizationError(code="EncounteredCredentialError", message="No token.", tenant_actionable=True)
     part_runs = (replace(parts(BAD)[0], error=error), parts(GOOD, GOOD)[1])
     run = Run("run", "contoso.com", RunType.FULL, BAD, STARTED, now, now, error, Counts(), part_runs)
-    return job_after_run(job, run, now)
+    return job_after_run(job, run, {}, RULES, now)
 
 
 def test_refused_credentials_quarantine_the_job_at_once() -> None:
@@ -157,8 +159,9 @@ def test_refused_credentials_quarantine_the_job_at_once() -> None:
 
 
 def test_a_missing_permission_of_one_part_is_no_reason_for_a_quarantine_of_all_parts_it_is() -> None:
-    assert job_after_run(JOB, _actionable(parts(BAD, actionable=True) + parts(GOOD)), NOW).quarantine is None
-    assert job_after_run(JOB, _actionable(parts(BAD, BAD, actionable=True)), NOW).quarantine is not None
+    one = _actionable(parts(BAD, actionable=True) + parts(GOOD))
+    assert job_after_run(JOB, one, {}, RULES, NOW).quarantine is None
+    assert job_after_run(JOB, _actionable(parts(BAD, BAD, actionable=True)), {}, RULES, NOW).quarantine is not None
 
 
 def _actionable(part_runs: list[PartRun]) -> Run:

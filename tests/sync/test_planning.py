@@ -56,7 +56,7 @@ class Planner:
         document = {"tenantId": identifier, "name": f"contoso{number}.com", "application": APPLICATION, **changed}
         registration = OrganizationRegistration.model_validate(document)
         with self.services.database.write() as connection:
-            return organizations.register(connection, registration, timedelta(minutes=40), self.clock())
+            return organizations.register(connection, registration, timedelta(minutes=40), 500, self.clock())
 
     def start(self, organization: Organization, kind: RunType = INCREMENTAL, *parts: PartName) -> Run:
         run, messages = start(self.services, organization.key, kind, parts or None)
@@ -84,7 +84,7 @@ class Planner:
 
     def job(self, organization: Organization) -> Job:
         with self.services.database.read() as connection:
-            return jobs.read_job(connection, organization.key)
+            return jobs.read(connection, organization.key)
 
     def unfinished(self, organization: Organization) -> dict[RunStatus, Run]:
         with self.services.database.read() as connection:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from shared.api.views.troubleshooting import page_for
 from shared.models.base import NEVER
+from shared.models.job_settings import settings_of
 from shared.models.jobs import TEMPLATE_ID, Quarantine, SynchronizationRecord
 from shared.models.parts import CATALOGUE
 from shared.models.runs import Run, RunCounts
@@ -18,9 +20,15 @@ from shared.models.synchronization import (
 )
 
 
-def synchronization_job(record: SynchronizationRecord) -> SynchronizationJob:
-    """The whole job."""
+def synchronization_job(record: SynchronizationRecord, service_url: str) -> SynchronizationJob:
+    """The whole job of an organization that has one.
+
+    Args:
+        record: The record.
+        service_url: Where this service is reached, for the link to its page on an error.
+    """
     job = record.job
+    assert job.id is not None
     return SynchronizationJob(
         id=job.id,
         template_id=TEMPLATE_ID,
@@ -28,6 +36,7 @@ def synchronization_job(record: SynchronizationRecord) -> SynchronizationJob:
         status=SynchronizationStatus(
             code=job.status_code,
             count_successive_complete_failures=job.successive_complete_failures,
+            escrows_pruned=job.escrows_pruned,
             last_execution=_execution(record.last),
             last_successful_execution=_execution(record.last_successful),
             last_successful_execution_with_exports=_execution(record.last_successful_with_exports),
@@ -38,10 +47,27 @@ def synchronization_job(record: SynchronizationRecord) -> SynchronizationJob:
             synchronized_entry_count_by_type=[
                 StringKeyLongValuePair(key=part.entry_type, value=record.parts[name].entry_count)
                 for name, part in CATALOGUE.items()
-                if name in record.parts and record.parts[name].last_run is not None
+                if name in record.organization.entity.parts and record.parts[name].last_run is not None
             ],
+            troubleshooting_url=_troubleshooting_url(record, service_url),
         ),
+        synchronization_job_settings=settings_of(job, record.organization.entity.parts),
     )
+
+
+def _troubleshooting_url(record: SynchronizationRecord, service_url: str) -> str | None:
+    """Our page on the error that the job shows: that of its quarantine, of pruned escrows, or of its last run."""
+    job, last = record.job, record.last
+    if job.quarantine is not None:
+        # What somebody told of a quarantine on demand is no error of ours.
+        code = job.quarantine.error.code or job.quarantine.reason.value
+    elif job.escrows_pruned:
+        code = "EscrowsPruned"
+    elif last is not None and last.error is not None:
+        code = last.error.code
+    else:
+        return None
+    return f"{service_url}/troubleshooting/{page_for(code or '').code}"
 
 
 def _quarantine(quarantine: Quarantine | None) -> SynchronizationQuarantine | None:

@@ -1,0 +1,110 @@
+"""Deletions that a run has learned of and that wait for its end: none is carried out before their number is known."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from datetime import datetime
+
+from sqlalchemy import ColumnElement, Connection, and_, delete, func, select, update
+
+from shared.cache import bulk
+from shared.cache.tables import held_deletions as held
+from shared.cache.tables import objects
+from shared.models.escrows import HeldDeletionEntity
+from shared.models.parts import PartName
+from shared.models.records import ObjectRecord, Removal
+from shared.models.slices import Slice
+
+ABSENT = "absent"
+"""The reason of a deletion that no ``@removed`` announced: a complete listing did not name the object."""
+
+
+def hold(connection: Connection, work: Slice, removals: Sequence[tuple[str, str]], now: datetime) -> None:
+    """Keeps removals, each an object's id and the reason; what was approved stays so."""
+    if not removals:
+        return
+    ids = [object_id for object_id, _ in removals]
+    query = select(held.c.object_id, held.c.held_at, held.c.approved).where(_of_part(work))
+    wanted = [(object_id,) for object_id in ids]
+    rows = connection.execute(bulk.by_keys(connection, query, [held.c.object_id], wanted))
+    earlier = {row.object_id: (row.held_at, row.approved) for row in rows}
+    key, part = work.organization.key, work.part.name.value
+    bulk.upsert(
+        connection,
+        held,
+        [(key, part, object_id, reason, *earlier.get(object_id, (now, False))) for object_id, reason in removals],
+    )
+
+
+def release(connection: Connection, work: Slice, ids: Collection[str]) -> None:
+    """Forgets the deletions of objects that are there again, or that have been carried out."""
+    if not ids or not count(connection, work, limit=1):
+        return
+    given = bulk.keys(connection, [(object_id,) for object_id in ids], 1)
+    connection.execute(delete(held).where(_of_part(work), held.c.object_id.in_(given)))
+
+
+def count(connection: Connection, work: Slice, limit: int | None = None) -> int:
+    """How many of the part's deletions wait without approval (all that wait, up to ``limit``, where it is given)."""
+    if limit is not None:
+        some = select(held.c.object_id).where(_of_part(work)).limit(limit)
+        return len(connection.execute(some).all())
+    return connection.execute(
+        select(func.count()).select_from(held).where(_of_part(work), ~held.c.approved)
+    ).scalar_one()
+
+
+def next_removals(connection: Connection, work: Slice, *, approved_only: bool, limit: int) -> Sequence[ObjectRecord]:
+    """The next deletions to be carried out, as records."""
+    query = select(held.c.object_id, held.c.reason).where(_of_part(work))
+    if approved_only:
+        query = query.where(held.c.approved)
+    rows = connection.execute(query.order_by(held.c.object_id).limit(limit))
+    return [
+        ObjectRecord(row.object_id, removal=Removal.HARD_DELETED if row.reason == ABSENT else Removal(row.reason))
+        for row in rows
+    ]
+
+
+def approve(connection: Connection, key: int) -> None:
+    """Has all of the organization's held deletions carried out by the next run."""
+    connection.execute(update(held).where(held.c.organization_id == key).values(approved=True))
+
+
+def clear(connection: Connection, key: int) -> None:
+    """Forgets the organization's held deletions."""
+    connection.execute(delete(held).where(held.c.organization_id == key))
+
+
+def list_all(connection: Connection, key: int, skip: int, top: int) -> Sequence[HeldDeletionEntity]:
+    """The organization's held deletions from ``skip`` on, at most ``top`` of them, by part and id."""
+    rows = connection.execute(
+        select(held, objects.c.display_name)
+        .outerjoin(
+            objects,
+            and_(
+                objects.c.organization_id == held.c.organization_id,
+                objects.c.part == held.c.part,
+                objects.c.object_id == held.c.object_id,
+            ),
+        )
+        .where(held.c.organization_id == key)
+        .order_by(held.c.part, held.c.object_id)
+        .offset(skip)
+        .limit(top)
+    )
+    return [
+        HeldDeletionEntity(
+            part=PartName(row.part),
+            object_id=row.object_id,
+            display_name=row.display_name,
+            reason=row.reason,
+            held_date_time=row.held_at,
+            approved=row.approved,
+        )
+        for row in rows
+    ]
+
+
+def _of_part(work: Slice) -> ColumnElement[bool]:
+    return and_(held.c.organization_id == work.organization.key, held.c.part == work.part.name)

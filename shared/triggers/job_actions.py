@@ -1,0 +1,157 @@
+"""HTTP triggers: what can be done with a synchronizationJob beside reading and changing it (graph.md §2.2)."""
+# azure.functions leaves its decorators partly untyped.
+# pyright: strict, reportUnknownMemberType=false
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import cast
+
+import azure.functions as func
+
+from shared.api.job_changes import refuse_other_template
+from shared.api.messages import ODATA_JSON, json_answer, read_body
+from shared.api.odata import query_options
+from shared.api.routing import closed_segment, route, route_async
+from shared.api.views.provisioning import provisioning_result
+from shared.models.errors import BadRequest, ErrorDetail
+from shared.models.job_changes import CredentialsValidation, ProvisionOnDemand, SecretPair
+from shared.models.organizations import Organization
+from shared.models.parts import CATALOGUE, PartName
+from shared.models.restart import RestartRequest
+from shared.models.schema import RULE_ID, object_name
+from shared.models.synchronization import SynchronizationError
+from shared.services import services
+from shared.sync.control import pause, refuse_to_run, restart, start_job
+from shared.sync.on_demand import provision
+from shared.sync.validation import validate_saved, validate_secret
+from shared.triggers.messages import CONNECTION, SLICES, Messages, send
+from shared.triggers.paths import JOB, JOBS, find_organizations, read_organization, service_url
+
+blueprint = func.Blueprint()
+
+_CLIENT_ID, _CLIENT_SECRET = "clientidentifier", "clientsecret"
+
+
+@blueprint.function_name("start_synchronization_job")
+@blueprint.queue_output(arg_name="messages", queue_name=SLICES, connection=CONNECTION)
+@route(blueprint, f"{JOB}/start", "POST")
+def start_synchronization_job(req: func.HttpRequest, messages: Messages) -> func.HttpResponse:
+    """Sets the job going; a paused one goes on, a quarantine is lifted."""
+    query_options(req, ())
+    send(messages, start_job(services(), read_organization(req).key))
+    return func.HttpResponse(status_code=204)
+
+
+@blueprint.function_name("pause_synchronization_job")
+@route(blueprint, f"{JOB}/pause", "POST")
+def pause_synchronization_job(req: func.HttpRequest) -> func.HttpResponse:
+    """Stops the job for a while."""
+    query_options(req, ())
+    pause(services(), read_organization(req).key)
+    return func.HttpResponse(status_code=204)
+
+
+@blueprint.function_name("restart_synchronization_job")
+@blueprint.queue_output(arg_name="messages", queue_name=SLICES, connection=CONNECTION)
+@route(blueprint, f"{JOB}/restart", "POST")
+def restart_synchronization_job(req: func.HttpRequest, messages: Messages) -> func.HttpResponse:
+    """Begins anew, with the parts of the state that the criteria name thrown away."""
+    app = services()
+    query_options(req, ())
+    key = read_organization(req).key
+    asked = read_body(req, RestartRequest, app.settings.request_body_bytes)
+    # msgraph-sdk and Graph's other clients mark so what they send again (graph.md §2.7).
+    sent_again = "retry-attempt" in cast(Mapping[str, str], req.headers)
+    send(messages, restart(app, key, asked.scope, sent_again=sent_again))
+    return func.HttpResponse(status_code=204)
+
+
+@blueprint.function_name("check_job_credentials")
+@route_async(blueprint, f"{JOB}/validateCredentials", "POST")
+async def check_job_credentials(req: func.HttpRequest) -> func.HttpResponse:
+    """Asks for a token and reads one row of every part; 204 when all of it works."""
+    query_options(req, ())
+    organization = await asyncio.to_thread(read_organization, req)
+    return await _validate(req, [organization])
+
+
+@blueprint.function_name("check_credentials")
+@route_async(blueprint, f"{JOBS}/validateCredentials", "POST")
+async def check_credentials(req: func.HttpRequest) -> func.HttpResponse:
+    """As for one job, for all organizations that are registered with the application."""
+    query_options(req, ())
+
+    def registered() -> Sequence[Organization]:
+        with services().database.read() as connection:
+            return find_organizations(req, connection)
+
+    return await _validate(req, await asyncio.to_thread(registered))
+
+
+@blueprint.function_name("provision_on_demand")
+@route_async(blueprint, f"{JOB}/provisionOnDemand", "POST")
+async def provision_on_demand(req: func.HttpRequest) -> func.HttpResponse:
+    """Reads one object fresh from Graph and writes it to the cache now; answers with the steps."""
+    app = services()
+    query_options(req, ())
+    organization = await asyncio.to_thread(read_organization, req)
+    asked = read_body(req, ProvisionOnDemand, app.settings.request_body_bytes).parameters[0]
+    if asked.rule_id is not None and asked.rule_id.lower() != RULE_ID.lower():
+        raise BadRequest(f"parameters.0.ruleId: the only rule is {RULE_ID}.")
+    refuse_to_run(organization)
+    subject = asked.subjects[0]
+    names = _PARTS_OF.get(subject.object_type_name.lower())
+    if names is None:
+        raise BadRequest(f"parameters.0.subjects.0.objectTypeName takes {', '.join(_TYPE_NAMES)}.")
+    done = await provision(app, organization, names, subject.object_id)
+    version = closed_segment(req, "version")
+    document = {
+        "@odata.context": f"{service_url(req)}/{version}/$metadata#microsoft.graph.stringKeyStringValuePair",
+        **provisioning_result(organization, done),
+    }
+    return json_answer(document, content_type=ODATA_JSON)
+
+
+async def _validate(req: func.HttpRequest, organizations: Sequence[Organization]) -> func.HttpResponse:
+    app = services()
+    asked = read_body(req, CredentialsValidation, app.settings.request_body_bytes)
+    refuse_other_template(asked.template_id)
+    given = None if asked.use_saved_credentials else _client_secret(asked.credentials or ())
+    for organization in organizations:
+        failures = await (
+            validate_saved(app, organization) if given is None else validate_secret(app, organization, *given)
+        )
+        if failures:
+            raise _invalid(organization, failures)
+    return func.HttpResponse(status_code=204)
+
+
+def _client_secret(credentials: Sequence[SecretPair]) -> tuple[str | None, str] | None:
+    """The client id, where it is given, and the client secret to be validated; None for the organization's own."""
+    if not credentials:
+        return None
+    given = {pair.key.lower(): pair.value for pair in credentials}
+    secret = given.get(_CLIENT_SECRET)
+    if not secret or not given.keys() <= {_CLIENT_ID, _CLIENT_SECRET}:
+        raise BadRequest(
+            "credentials takes a ClientSecret, and a ClientIdentifier where it is another application's; "
+            "with useSavedCredentials, or without credentials, the organization's own are validated."
+        )
+    return given.get(_CLIENT_ID) or None, secret
+
+
+def _invalid(organization: Organization, failures: Mapping[PartName, SynchronizationError]) -> BadRequest:
+    details = [
+        ErrorDetail(code=error.code or "UnknownError", message=error.message or "", target=name)
+        for name, error in failures.items()
+    ]
+    told = " ".join(f"{detail.target}: {detail.message}" for detail in details)
+    return BadRequest(f"{organization.name} cannot be synchronized. {told}", code=details[0].code, details=details)
+
+
+_TYPE_NAMES = tuple(object_name(part) for part in CATALOGUE.values())
+_PARTS_OF: Mapping[str, tuple[PartName, ...]] = {
+    object_name(part).lower(): (name,) for name, part in CATALOGUE.items()
+} | {"group": (PartName.GROUPS, PartName.GROUP_MEMBERS)}

@@ -1,0 +1,144 @@
+"""HTTP triggers: a job's schema, the templates and the secrets, as Microsoft Graph serves them."""
+# azure.functions leaves its decorators partly untyped.
+# pyright: strict, reportUnknownMemberType=false
+
+from __future__ import annotations
+
+from typing import Any
+
+import azure.functions as func
+
+from shared.api.messages import ODATA_JSON, json_answer, read_body
+from shared.api.odata import expands_schema, page_of_list, query_options, select
+from shared.api.routing import route
+from shared.api.secrets import read_secrets
+from shared.api.views.schema import synchronization_schema, synchronization_template
+from shared.cache import selections
+from shared.models.errors import BadRequest, NotFound
+from shared.models.job_changes import SecretsUpdate
+from shared.models.jobs import TEMPLATE_ID
+from shared.models.parts import CATALOGUE
+from shared.models.schema import SchemaUpdate
+from shared.models.selection import read_selection
+from shared.services import services
+from shared.sync.configuration import change_selection, change_settings
+from shared.triggers.messages import CONNECTION, SLICES, Messages, send
+from shared.triggers.paths import JOB, SYNCHRONIZATION, context, find_organization, find_organizations
+
+blueprint = func.Blueprint()
+
+_TEMPLATES = f"{SYNCHRONIZATION}/templates"
+_TEMPLATE = f"{_TEMPLATES}/{{templateId}}"
+
+
+@blueprint.function_name("get_synchronization_schema")
+@route(blueprint, f"{JOB}/schema", "GET")
+def get_synchronization_schema(req: func.HttpRequest) -> func.HttpResponse:
+    """What the job synchronizes."""
+    options = query_options(req, ("select",))
+    with services().database.read() as connection:
+        organization = find_organization(req, connection)
+        parts = selections.read(connection, organization.key)
+    job_id = organization.entity.job_id or ""
+    schema = synchronization_schema(job_id, parts, organization.entity.parts)
+    document = {"@odata.context": context(req, f"jobs('{job_id}')/schema/$entity"), **schema.wire()}
+    return json_answer(select(document, options.get("select")), content_type=ODATA_JSON)
+
+
+@blueprint.function_name("replace_synchronization_schema")
+@blueprint.queue_output(arg_name="messages", queue_name=SLICES, connection=CONNECTION)
+@route(blueprint, f"{JOB}/schema", "PUT")
+def replace_synchronization_schema(req: func.HttpRequest, messages: Messages) -> func.HttpResponse:
+    """Changes what the job synchronizes; what is left out is dropped, and a change begins a new initial cycle."""
+    return _change_schema(req, messages)
+
+
+@blueprint.function_name("patch_synchronization_schema")
+@blueprint.queue_output(arg_name="messages", queue_name=SLICES, connection=CONNECTION)
+@route(blueprint, f"{JOB}/schema", "PATCH")
+def patch_synchronization_schema(req: func.HttpRequest, messages: Messages) -> func.HttpResponse:
+    """As PUT, for clients that send PATCH, but that a schema without rules changes nothing."""
+    return _change_schema(req, messages)
+
+
+@blueprint.function_name("list_synchronization_templates")
+@route(blueprint, _TEMPLATES, "GET")
+def list_synchronization_templates(req: func.HttpRequest) -> func.HttpResponse:
+    """The one template."""
+    options = query_options(req, ("select", "filter", "top", "skip", "count", "expand"))
+    entities = [_template(req, with_schema=expands_schema(options))]
+    return json_answer(page_of_list(req, context(req, "templates"), entities, options), content_type=ODATA_JSON)
+
+
+@blueprint.function_name("count_synchronization_templates")
+@route(blueprint, f"{_TEMPLATES}/$count", "GET")
+def count_synchronization_templates(req: func.HttpRequest) -> func.HttpResponse:
+    """How many templates there are, as plain digits."""
+    query_options(req, ())
+    _template(req, with_schema=False)
+    return func.HttpResponse("1", mimetype="text/plain")
+
+
+@blueprint.function_name("get_synchronization_template")
+@route(blueprint, _TEMPLATE, "GET")
+def get_synchronization_template(req: func.HttpRequest) -> func.HttpResponse:
+    """The template, with its schema where that is asked for."""
+    options = query_options(req, ("select", "expand"))
+    template = _template(req, with_schema=expands_schema(options))
+    _refuse_unknown_template(req)
+    document = {"@odata.context": context(req, "templates/$entity"), **template}
+    return json_answer(select(document, options.get("select")), content_type=ODATA_JSON)
+
+
+@blueprint.function_name("get_template_schema")
+@route(blueprint, f"{_TEMPLATE}/schema", "GET")
+def get_template_schema(req: func.HttpRequest) -> func.HttpResponse:
+    """What a new job synchronizes."""
+    options = query_options(req, ("select",))
+    schema = _template(req, with_schema=True)["schema"]
+    _refuse_unknown_template(req)
+    document = {"@odata.context": context(req, f"templates('{TEMPLATE_ID}')/schema/$entity"), **schema}
+    return json_answer(select(document, options.get("select")), content_type=ODATA_JSON)
+
+
+@blueprint.function_name("replace_synchronization_secrets")
+@route(blueprint, f"{SYNCHRONIZATION}/secrets", "PUT")
+def replace_synchronization_secrets(req: func.HttpRequest) -> func.HttpResponse:
+    """Takes the secrets that mean something here; none can be read back (docs/decisions/0008-no-secrets-kept.md)."""
+    app = services()
+    query_options(req, ())
+    with app.database.read() as connection:
+        found = find_organizations(req, connection)
+    settings = read_secrets(read_body(req, SecretsUpdate, app.settings.request_body_bytes))
+    for organization in found:
+        change_settings(app, organization.key, settings)
+    return func.HttpResponse(status_code=204)
+
+
+def _change_schema(req: func.HttpRequest, messages: Messages) -> func.HttpResponse:
+    app = services()
+    query_options(req, ())
+    with app.database.read() as connection:
+        organization = find_organization(req, connection)
+        parts = selections.read(connection, organization.key)
+    schema = read_body(req, SchemaUpdate, app.settings.request_body_bytes)
+    selection = read_selection(schema, parts, organization.entity.parts)
+    if selection is not None:
+        send(messages, change_selection(app, organization.key, selection))
+    elif req.method == "PUT":
+        raise BadRequest("synchronizationRules: a schema that replaces another needs its rule.")
+    return func.HttpResponse(status_code=204)
+
+
+def _template(req: func.HttpRequest, *, with_schema: bool) -> dict[str, Any]:
+    with services().database.read() as connection:
+        application = find_organizations(req, connection)[0].entity.application
+    template = synchronization_template(application.client_id).wire()
+    if with_schema:
+        template["schema"] = synchronization_schema(TEMPLATE_ID, CATALOGUE, tuple(CATALOGUE)).wire()
+    return template
+
+
+def _refuse_unknown_template(req: func.HttpRequest) -> None:
+    if req.route_params["templateId"].lower() != TEMPLATE_ID.lower():
+        raise NotFound("There is no synchronization template with this id.")

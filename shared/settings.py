@@ -55,6 +55,9 @@ class Settings(BaseSettings):
     graph_timeout_seconds: Annotated[
         float, Field(gt=0, description="Seconds that one page may take, Graph's short throttling waits included")
     ] = 100.0
+    graph_answer_seconds: Annotated[
+        float, Field(gt=0, description="Seconds that a client of the API waits for what has to be asked of Graph")
+    ] = 45.0
     graph_max_wait_seconds: Annotated[
         float, Field(ge=0, description="Longest Retry-After that is waited for; a longer one ends the slice")
     ] = 30.0

@@ -38,17 +38,14 @@ def hold(connection: Connection, work: Slice, removals: Sequence[tuple[str, str]
 
 def release(connection: Connection, work: Slice, ids: Collection[str]) -> None:
     """Forgets the deletions of objects that are there again, or that have been carried out."""
-    if not ids or not count(connection, work, limit=1):
+    if not ids or connection.execute(select(held.c.object_id).where(_of_part(work)).limit(1)).first() is None:
         return
     given = bulk.keys(connection, [(object_id,) for object_id in ids], 1)
     connection.execute(delete(held).where(_of_part(work), held.c.object_id.in_(given)))
 
 
-def count(connection: Connection, work: Slice, limit: int | None = None) -> int:
-    """How many of the part's deletions wait without approval (all that wait, up to ``limit``, where it is given)."""
-    if limit is not None:
-        some = select(held.c.object_id).where(_of_part(work)).limit(limit)
-        return len(connection.execute(some).all())
+def count(connection: Connection, work: Slice) -> int:
+    """How many of the part's deletions wait without approval."""
     return connection.execute(
         select(func.count()).select_from(held).where(_of_part(work), ~held.c.approved)
     ).scalar_one()

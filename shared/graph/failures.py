@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Awaitable, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from math import isnan
+from typing import TypeVar
 
 from shared.models.errors import (
     CursorExpired,
@@ -16,6 +18,8 @@ from shared.models.errors import (
     SynchronizationFailure,
 )
 from shared.models.parts import Part
+
+Answer = TypeVar("Answer")
 
 _EXPIRED_CODES = frozenset(
     {"syncstatenotfound", "resyncrequired", "resyncchangesapplydifferences", "resyncchangesuploaddifferences"}
@@ -81,3 +85,16 @@ def retry_after(value: str | None, now: datetime) -> float | None:
             return None
         seconds = ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - now).total_seconds()
     return None if isnan(seconds) else min(max(0.0, seconds), _LONGEST_WAIT_SECONDS)
+
+
+async def in_time(answer: Awaitable[Answer], seconds: float) -> Answer:
+    """What is awaited, for somebody who waits for it.
+
+    Raises:
+        GraphUnavailable: It took longer.
+    """
+    try:
+        async with asyncio.timeout(seconds):
+            return await answer
+    except TimeoutError:
+        raise GraphUnavailable("NoAnswer", f"Graph did not answer within {seconds:g} seconds.") from None

@@ -14,7 +14,9 @@ NEVER = datetime(1, 1, 1, tzinfo=UTC)
 
 def wire_time(value: datetime) -> str:
     """ISO 8601 in UTC with Z and at most microseconds; msgraph-sdk fails the whole call on any other notation."""
-    return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    # The sentinel of another time zone is before the first moment of UTC.
+    utc = NEVER if value < NEVER else value.astimezone(UTC)
+    return utc.isoformat().replace("+00:00", "Z")
 
 
 UtcTime = Annotated[datetime, PlainSerializer(wire_time, return_type=str, when_used="json")]

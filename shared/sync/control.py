@@ -49,7 +49,7 @@ def start(
         if not wanted:
             raise BadRequest("parts: at least one part is needed.")
         if unknown := [name for name in wanted if name not in organization.entity.parts]:
-            raise BadRequest(f"parts: {organization.name} was registered without {', '.join(unknown)}.")
+            raise BadRequest(f"parts: {organization.name} does not synchronize {', '.join(unknown)}.")
         resumed = _move(connection, services, key, Event.START)
         run_id, messages = start_run(connection, services, organization, run_type, wanted)
         run = runs.find(connection, organization, run_id)
@@ -146,10 +146,15 @@ def quarantine_on_demand(services: Services, key: int, error: SynchronizationErr
 
 
 def verified(services: Services, key: int) -> None:
-    """Notes that the organization's credential and permissions have been seen to work."""
+    """Notes that the organization's credential and permissions have been seen to work; without a job there is nothing
+    to note it on.
+
+    Raises:
+        NotFound: The organization is not registered.
+    """
     with services.database.write() as connection:
-        organizations.lock(connection, key)
-        _move(connection, services, key, Event.VERIFIED)
+        if organizations.lock(connection, key).entity.job_id is not None:
+            _move(connection, services, key, Event.VERIFIED)
 
 
 def refuse_to_run(organization: Organization) -> None:

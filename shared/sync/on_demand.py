@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 from shared.cache import objects, organizations, pages, selections, slices
+from shared.graph.failures import in_time
 from shared.models.errors import SynchronizationFailure
 from shared.models.organizations import Organization
 from shared.models.parts import Part, PartName
@@ -36,7 +37,8 @@ async def _provision_part(
 
     part = await asyncio.to_thread(selected)
     try:
-        record = await services.graph.get(organization).read_object(part, object_id)
+        reading = services.graph.get(organization).read_object(part, object_id)
+        record = await in_time(reading, services.settings.graph_answer_seconds)
     except SynchronizationFailure as failure:
         return PartProvisioned(name, object_id, failed_at=Step.IMPORT, error=failure.told())
     if record is None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from shared.cache import selections
 from shared.graph.client import GraphClient
+from shared.graph.failures import in_time
 from shared.models.errors import GraphRefused, SynchronizationFailure
 from shared.models.organizations import Organization
 from shared.models.parts import Part, PartName
@@ -49,14 +50,14 @@ async def _probe(
             return selections.read(connection, organization.key)
 
     parts = await asyncio.to_thread(read)
-    names = organization.entity.parts
-    failures = await asyncio.gather(*(_failure(client, parts[name]) for name in names))
+    names, seconds = organization.entity.parts, services.settings.graph_answer_seconds
+    failures = await asyncio.gather(*(_failure(client, parts[name], seconds) for name in names))
     return {name: failure for name, failure in zip(names, failures, strict=True) if failure is not None}
 
 
-async def _failure(client: GraphClient, part: Part) -> SynchronizationError | None:
+async def _failure(client: GraphClient, part: Part, seconds: float) -> SynchronizationError | None:
     try:
-        await client.probe(part)
+        await in_time(client.probe(part), seconds)
     except SynchronizationFailure as failure:
         return failure.told()
     return None

@@ -8,6 +8,7 @@ several hundred times as many (docs/decisions/0003-graph-answers-as-bytes.md).
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -32,6 +33,7 @@ from shared.settings import Settings
 
 if TYPE_CHECKING:
     from azure.core.credentials_async import AsyncTokenCredential
+    from azure.core.exceptions import ClientAuthenticationError
     from kiota_abstractions.request_information import RequestInformation
 
 
@@ -216,7 +218,7 @@ class GraphClient:
         except ClientAuthenticationError as error:
             raise GraphRefused(
                 "EncounteredCredentialError",
-                f"No token for Graph was issued to the application ({type(error).__name__}).",
+                f"No token for GET {path} was issued to the application ({_told_by_entra(error)}).",
                 tenant_actionable=True,
             ) from None
         except (httpx.HTTPError, AzureError, TimeoutError) as error:
@@ -263,6 +265,12 @@ class GraphClients:
         while self._clients:
             _, client = self._clients.popitem()
             await client.close()
+
+
+def _told_by_entra(error: ClientAuthenticationError) -> str:
+    """Entra's own error number where it gave one; the rest of its message may name people and secrets."""
+    number = re.search(r"AADSTS\d+", error.message or "")
+    return number[0] if number else type(error).__name__
 
 
 def _delta_path(part: Part) -> str:

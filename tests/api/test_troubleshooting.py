@@ -15,9 +15,10 @@ from urllib.parse import urljoin
 
 import pytest
 
-from shared.api.views.troubleshooting import GENERAL, PAGES, Page, Who, html, markdown, page_for
+from shared.api.views.troubleshooting import html, markdown
 from shared.models.errors import SynchronizationFailure
 from shared.models.synchronization import QuarantineReason, SynchronizationError
+from shared.models.troubleshooting import GENERAL, PAGES, Page, Who, page_for
 from shared.settings import Settings
 
 ROOT = Path(__file__).parent.parent.parent

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from shared.api.views.troubleshooting import page_for
 from shared.models.base import NEVER
 from shared.models.job_settings import settings_of
 from shared.models.jobs import TEMPLATE_ID, Quarantine, SynchronizationRecord
@@ -18,6 +17,7 @@ from shared.models.synchronization import (
     SynchronizationTaskExecution,
     TaskExecutionResult,
 )
+from shared.models.troubleshooting import page_for
 
 
 def synchronization_job(record: SynchronizationRecord, service_url: str) -> SynchronizationJob:

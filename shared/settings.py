@@ -68,6 +68,10 @@ class Settings(BaseSettings):
             description="Deletions that a part's run carries out unasked, more are held back; for new jobs",
         ),
     ] = 500
+    deletion_share: Annotated[
+        float,
+        Field(gt=0, le=1, description="Share of a part's objects of which the same is true, unless it is a handful"),
+    ] = 0.5
     escrow_retry_minutes: Annotated[
         float, Field(gt=0, description="Minutes after which an object that failed is tried again; doubled every time")
     ] = 30.0

@@ -65,11 +65,15 @@ def _with_interval(settings: JobSettings, interval: timedelta, job: Job) -> JobS
 
 
 def _quarantine(status: StatusUpdate | None, job: Job) -> SynchronizationError | None:
-    if status is None or status.code is not StatusCode.QUARANTINE or job.quarantine is not None:
+    if status is None or status.is_read_back or status.code in (None, job.status_code):
         return None
+    if status.code is not StatusCode.QUARANTINE:
+        raise BadRequest("status.code: only Quarantine can be asked for; the others follow from start and pause.")
     asked = status.quarantine
     code = QuarantineReason.QUARANTINED_ON_DEMAND
     if asked is not None and asked.reason not in (None, code):
         raise BadRequest(f"status.quarantine.reason: only {code} can be asked for.")
     told = asked.error.message if asked is not None and asked.error is not None else None
-    return SynchronizationError(code=code.value, message=(told or "The job is held back on demand.")[:1_000])
+    # PostgreSQL takes no text with a NUL.
+    message = (told or "").replace("\x00", "")[:1_000] or "The job is held back on demand."
+    return SynchronizationError(code=code.value, message=message)

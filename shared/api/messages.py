@@ -141,4 +141,4 @@ def _complaint(location: tuple[int | str, ...], kind: str, message: str) -> str:
     place = ".".join(str(step)[:_NAME_LENGTH] for step in location) or "body"
     if kind in ("model_type", "model_attributes_type", "dict_type"):
         message = "Input should be a JSON object"
-    return f"{place}: {message}."
+    return f"{place}: {message.removeprefix('Value error, ')}."

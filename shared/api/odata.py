@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
-from typing import Any, cast
-from urllib.parse import urlencode, urlsplit, urlunsplit
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import azure.functions as func
 
@@ -13,7 +14,24 @@ from shared.models.errors import BadRequest
 
 LONGEST_PAGE = 1_000
 
+_ENTITIES_PER_PAGE = 100
+
+_FUNCTION_KEY = "code"
+"""Where Azure takes a function key beside its header."""
+
 _FILTER = re.compile(r"\s*(id|templateId)\s+eq\s+'((?:[^']|'')*)'\s*", re.IGNORECASE)
+
+
+Source = TypeVar("Source")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry(Generic[Source]):
+    """What a list has of an entity before it is made: what $filter compares, and what it is made from."""
+
+    id: str
+    template_id: str | None
+    source: Source
 
 
 def query_options(request: func.HttpRequest, served: Collection[str]) -> dict[str, str]:
@@ -27,8 +45,11 @@ def query_options(request: func.HttpRequest, served: Collection[str]) -> dict[st
         BadRequest: There is another option; the message names those that are served.
     """
     options: dict[str, str] = {}
-    for given, value in cast(Mapping[str, str], request.params).items():
+    # Not request.params, from which options without a value are missing.
+    for given, value in parse_qsl(urlsplit(request.url).query, keep_blank_values=True):
         name = given.removeprefix("$").lower()
+        if given.lower() == _FUNCTION_KEY:
+            continue
         if name not in served:
             names = ", ".join(f"${name}" for name in served) or "no query options"
             raise BadRequest(f"A query option is not supported here; the path takes {names}.")
@@ -36,37 +57,50 @@ def query_options(request: func.HttpRequest, served: Collection[str]) -> dict[st
     return options
 
 
-def select(entity: Mapping[str, Any], chosen: str | None) -> Mapping[str, Any]:
-    """The entity with the chosen members alone; ``id`` and the annotations are always there.
+def select(entity: Mapping[str, Any], options: Mapping[str, str]) -> Mapping[str, Any]:
+    """The entity with the members that $select names; ``id``, annotations and what $expand names are always there.
 
     Raises:
         BadRequest: A chosen member does not exist.
     """
-    if chosen is None:
+    if "select" not in options:
         return entity
-    names = {name.strip() for name in chosen.split(",")}
+    names = {name.strip() for name in options["select"].split(",")}
     if unknown := names - entity.keys():
         raise BadRequest(f"$select names {len(unknown)} member(s) that the entity does not have.")
-    return {name: value for name, value in entity.items() if name in names or name == "id" or name.startswith("@")}
+    names |= {"id", options.get("expand", "").strip().lower()}
+    return {name: value for name, value in entity.items() if name in names or name.startswith("@")}
 
 
 def page_of_list(
-    request: func.HttpRequest, context: str, entities: Sequence[Mapping[str, Any]], options: Mapping[str, str]
+    request: func.HttpRequest,
+    context: str,
+    listed: Sequence[Entry[Source]],
+    build: Callable[[Source], Mapping[str, Any]],
+    options: Mapping[str, str],
 ) -> dict[str, Any]:
     """A list's document after $filter, $skip, $top and $select, with $count's number and the link to the next page.
+
+    Args:
+        request: The request.
+        context: The document's ``@odata.context``.
+        listed: What there is.
+        build: Makes an entity; only those of the page are made.
+        options: The request's options.
 
     Raises:
         BadRequest: An option's value cannot be used.
     """
-    found = _filtered(entities, options.get("filter"))
+    found = _filtered(listed, options.get("filter"))
     skip, top = number(options, "skip") or 0, number(options, "top")
-    shown = found[skip:] if top is None else found[skip : skip + top]
+    size = _ENTITIES_PER_PAGE if top is None else min(top, _ENTITIES_PER_PAGE)
     document: dict[str, Any] = {"@odata.context": context}
     if _flag(options, "count"):
         document["@odata.count"] = len(found)
-    document["value"] = [select(entity, options.get("select")) for entity in shown]
-    if top and skip + top < len(found):
-        document["@odata.nextLink"] = next_link(request, options, skip + top)
+    document["value"] = [select(build(entry.source), options) for entry in found[skip : skip + size]]
+    if size and skip + size < len(found):
+        rest = {} if top is None or size == top else {"top": str(top - size)}
+        document["@odata.nextLink"] = next_link(request, {**options, **rest}, skip + size)
     return document
 
 
@@ -76,14 +110,16 @@ def next_link(request: func.HttpRequest, options: Mapping[str, str], skip: int) 
     return urlunsplit(urlsplit(request.url)._replace(query=urlencode(query)))
 
 
-def _filtered(entities: Sequence[Mapping[str, Any]], condition: str | None) -> Sequence[Mapping[str, Any]]:
+def _filtered(listed: Sequence[Entry[Source]], condition: str | None) -> Sequence[Entry[Source]]:
     if condition is None:
-        return entities
+        return listed
     comparison = _FILTER.fullmatch(condition)
     if comparison is None:
         raise BadRequest("$filter takes id eq '…' or templateId eq '…'.")
-    name = "id" if comparison[1].lower() == "id" else "templateId"
-    return [entity for entity in entities if entity.get(name) == comparison[2].replace("''", "'")]
+    wanted = comparison[2].replace("''", "'").lower()
+    by_id = comparison[1].lower() == "id"
+    # Paths take ids in any letter case as well.
+    return [entry for entry in listed if ((entry.id if by_id else entry.template_id) or "").lower() == wanted]
 
 
 def expands_schema(options: Mapping[str, str]) -> bool:

@@ -96,7 +96,7 @@ def refuse_unknown(path: str) -> NoReturn:
     """
     allowed: set[str] = set()
     for template, methods in _methods_of.items():
-        if _pattern(template).fullmatch(path.strip("/")):
+        if _pattern(template).fullmatch(path.removesuffix("/")):
             allowed |= methods
     if allowed:
         names = ", ".join(sorted(allowed))

@@ -38,10 +38,12 @@ def _threshold(pair: SecretPair) -> JobSettings:
         raise BadRequest("SyncNotificationSettings takes a JSON object in a string.")
     settings = cast(dict[str, Any], document)
     enabled, value = settings.get("DeleteThresholdEnabled"), settings.get("DeleteThresholdValue")
-    if not isinstance(enabled, bool):
+    if enabled is None:
         return JobSettings()
+    if not isinstance(enabled, bool):
+        raise BadRequest("SyncNotificationSettings: DeleteThresholdEnabled takes true or false.")
     if not enabled:
-        return JobSettings(keeps_deletion_threshold=False)
+        return JobSettings(without_deletion_threshold=True)
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**31:
         raise BadRequest("SyncNotificationSettings: DeleteThresholdValue takes a number that is not negative.")
-    return JobSettings(deletion_threshold=value, keeps_deletion_threshold=False)
+    return JobSettings(deletion_threshold=value)

@@ -72,6 +72,14 @@ def needs_payload(record: ObjectRecord, *, replaces: bool) -> bool:
     return not (replaces and record.properties) and record.removal is not Removal.HARD_DELETED
 
 
+def stays_in_scope(part: Part, record: ObjectRecord, stored: StoredObject, *, replaces: bool) -> bool:
+    """Whether a live object still belongs to the part with what the record says of it."""
+    if part.in_scope({}):
+        return True
+    known = {} if replaces and record.properties else stored.payload or {}
+    return part.in_scope(dict(known) | record.properties)
+
+
 def decide(part: Part, record: ObjectRecord, stored: StoredObject | None, *, replaces: bool, now: datetime) -> Decision:
     """What the record does.
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
+from hashlib import blake2b
 from typing import Any
 
 import orjson
-from sqlalchemy import ColumnElement, Connection, Row, and_, delete, func, select
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, delete, func, select, update
 
 from shared.cache import bulk
 from shared.cache.tables import escrows, links, objects, seen_links, seen_objects
@@ -19,6 +20,9 @@ from shared.models.runs import RunType
 from shared.models.slices import Slice
 from shared.models.synchronization import SynchronizationError
 
+_LONGEST_KEY = 1_000
+"""Bytes; what Graph gives as an id has some hundred at most."""
+
 
 @dataclass(frozen=True, slots=True)
 class EscrowCounts:
@@ -27,10 +31,12 @@ class EscrowCounts:
     Attributes:
         failed: Objects that failed in this run.
         waiting: All, with those whose time for a retry had not come.
+        commonest_error: What most of them failed with.
     """
 
     failed: int
     waiting: int
+    commonest_error: str = ""
 
 
 def put(
@@ -43,12 +49,16 @@ def put(
     """
     if not failures:
         return 0
+    failures = [_with_usable_key(failure) for failure in failures]
     key, part = work.organization.key, work.part.name
     known = _find(connection, work, [failure.object_id for failure in failures])
     rows: list[bulk.Row] = []
     for failure in failures:
         earlier = known.get(failure.object_id)
-        failed_before, first_failed_at = (earlier[0], earlier[1]) if earlier else (0, now)
+        failures_so_far, first_failed_at = (earlier.failures, earlier.first_failed_at) if earlier else (0, now)
+        # A large group comes in many records, which is no reason to try it the later.
+        failed_here = earlier is not None and earlier.last_run == work.run_id
+        count_now = failures_so_far + (not failed_here)
         rows.append(
             (
                 key,
@@ -57,10 +67,10 @@ def put(
                 failure.error.code,
                 failure.error.message,
                 failure.error.tenant_actionable,
-                failed_before + 1,
+                count_now,
                 first_failed_at,
                 now,
-                retry.next_attempt(failed_before + 1, now),
+                retry.next_attempt(count_now, now),
                 work.run_id,
                 work.generation,
                 failure.raw,
@@ -83,6 +93,18 @@ def forget(connection: Connection, key: int, part: PartName, ids: Collection[str
     )
 
 
+def hasten(connection: Connection, work: Slice, ids: Collection[str], now: datetime) -> None:
+    """Has the escrows of objects that changed again tried again at once: what came is no substitute for what failed."""
+    if not ids or not _any(connection, work.organization.key, work.part.name):
+        return
+    given = bulk.keys(connection, [(object_id,) for object_id in ids], 1)
+    connection.execute(
+        update(escrows)
+        .where(_of_part(work), escrows.c.object_id.in_(given), escrows.c.next_attempt_at > now)
+        .values(next_attempt_at=now)
+    )
+
+
 def forget_unseen(connection: Connection, work: Slice) -> None:
     """After a complete full listing: forgets the escrows of objects that it did not name."""
     connection.execute(
@@ -90,41 +112,60 @@ def forget_unseen(connection: Connection, work: Slice) -> None:
     )
 
 
-def clear(connection: Connection, key: int) -> None:
-    """Forgets all of the organization's escrows."""
-    connection.execute(delete(escrows).where(escrows.c.organization_id == key))
+def clear(connection: Connection, key: int, part: PartName | None = None) -> None:
+    """Forgets all of the organization's escrows, or those of one part."""
+    condition = escrows.c.organization_id == key
+    connection.execute(delete(escrows).where(condition if part is None else condition & (escrows.c.part == part)))
 
 
 def list_due(connection: Connection, work: Slice, now: datetime, limit: int) -> Sequence[BrokenRecord]:
-    """The next objects, by id, whose time to be tried again has come; those without an id cannot be asked for."""
-    query = (
-        select(escrows)
-        .where(
-            _of_part(work),
-            escrows.c.object_id > (work.cursor or ""),
-            escrows.c.next_attempt_at <= now,
-            escrows.c.object_id.not_like(f"{UNIDENTIFIED}%"),
-        )
-        .order_by(escrows.c.object_id)
-        .limit(limit)
-    )
+    """The next objects, by id, whose time to be tried again has come and that Graph can be asked for."""
+    due = _due(work, now).where(escrows.c.object_id > (work.cursor or ""), ~_without_id())
+    return _records(connection, due.order_by(escrows.c.object_id).limit(limit))
+
+
+def list_due_without_id(connection: Connection, work: Slice, now: datetime) -> Sequence[BrokenRecord]:
+    """The objects whose time has come that have no id to ask Graph by."""
+    return _records(connection, _due(work, now).where(_without_id()))
+
+
+def _due(work: Slice, now: datetime) -> Select[Any]:
+    return select(escrows).where(_of_part(work), escrows.c.next_attempt_at <= now)
+
+
+def _without_id() -> ColumnElement[bool]:
+    return escrows.c.object_id.like(f"{UNIDENTIFIED}%")
+
+
+def _records(connection: Connection, query: Select[Any]) -> Sequence[BrokenRecord]:
     return [BrokenRecord(row.object_id, _error(row), orjson.dumps(row.raw)) for row in connection.execute(query)]
 
 
 def count(connection: Connection, work: Slice) -> EscrowCounts:
     """The part's escrows."""
-    counted = connection.execute(
-        select(func.count().filter(escrows.c.last_run == work.run_id).label("failed"), func.count().label("waiting"))
-        .select_from(escrows)
+    number = func.count()
+    by_error = connection.execute(
+        select(
+            escrows.c.error_code,
+            escrows.c.error_message,
+            number.label("waiting"),
+            number.filter(escrows.c.last_run == work.run_id).label("failed"),
+        )
         .where(_of_part(work))
-    ).one()
-    return EscrowCounts(counted.failed, counted.waiting)
+        .group_by(escrows.c.error_code, escrows.c.error_message)
+        .order_by(number.desc(), escrows.c.error_code)
+    ).all()
+    if not by_error:
+        return EscrowCounts(0, 0)
+    commonest = f"{by_error[0].error_code}: {by_error[0].error_message}"
+    return EscrowCounts(sum(row.failed for row in by_error), sum(row.waiting for row in by_error), commonest)
 
 
 def list_all(connection: Connection, key: int, skip: int, top: int) -> Sequence[EscrowEntity]:
     """The organization's escrows from ``skip`` on, at most ``top`` of them, by part and id."""
+    shown = [column for column in escrows.columns if column is not escrows.c.raw]
     rows = connection.execute(
-        select(escrows)
+        select(*shown)
         .where(escrows.c.organization_id == key)
         .order_by(escrows.c.part, escrows.c.object_id)
         .offset(skip)
@@ -144,6 +185,12 @@ def list_all(connection: Connection, key: int, skip: int, top: int) -> Sequence[
     ]
 
 
+def find_error(connection: Connection, work: Slice, object_id: str) -> SynchronizationError | None:
+    """What an object of the part that was put aside failed with; None when it was not put aside."""
+    row = connection.execute(select(escrows).where(_of_part(work), escrows.c.object_id == object_id)).one_or_none()
+    return None if row is None else _error(row)
+
+
 def count_waiting(connection: Connection, key: int) -> dict[PartName, int]:
     """The numbers of the organization's escrows by part, for parts that have any."""
     rows = connection.execute(
@@ -154,17 +201,26 @@ def count_waiting(connection: Connection, key: int) -> dict[PartName, int]:
     return {PartName(row.part): row.number for row in rows}
 
 
+def _with_usable_key(failure: BrokenRecord) -> BrokenRecord:
+    """The failure under a key that every database takes: PostgreSQL keeps no NUL, and its indexes no long text."""
+    identifier = failure.object_id.encode()
+    if b"\x00" not in identifier and len(identifier) <= _LONGEST_KEY:
+        return failure
+    return replace(failure, object_id=f"{UNIDENTIFIED}{blake2b(identifier, digest_size=8).hexdigest()}")
+
+
 def _error(row: Row[Any]) -> SynchronizationError:
     return SynchronizationError(
         code=row.error_code, message=row.error_message, tenant_actionable=row.error_tenant_actionable
     )
 
 
-def _find(connection: Connection, work: Slice, ids: Sequence[str]) -> dict[str, tuple[int, datetime]]:
-    query = select(escrows.c.object_id, escrows.c.failures, escrows.c.first_failed_at).where(_of_part(work))
+def _find(connection: Connection, work: Slice, ids: Sequence[str]) -> dict[str, Row[Any]]:
+    columns = (escrows.c.object_id, escrows.c.failures, escrows.c.first_failed_at, escrows.c.last_run)
+    query = select(*columns).where(_of_part(work))
     wanted = [(object_id,) for object_id in ids]
     rows = connection.execute(bulk.by_keys(connection, query, [escrows.c.object_id], wanted))
-    return {row.object_id: (row.failures, row.first_failed_at) for row in rows}
+    return {row.object_id: row for row in rows}
 
 
 def _note_as_seen(connection: Connection, work: Slice, ids: Sequence[str]) -> int:

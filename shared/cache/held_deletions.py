@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
 from sqlalchemy import ColumnElement, Connection, and_, delete, func, select, update
@@ -24,24 +24,36 @@ def hold(connection: Connection, work: Slice, removals: Sequence[tuple[str, str]
     if not removals:
         return
     ids = [object_id for object_id, _ in removals]
-    query = select(held.c.object_id, held.c.held_at, held.c.approved).where(_of_part(work))
+    query = select(held.c.object_id, held.c.reason, held.c.held_at, held.c.approved).where(_of_part(work))
     wanted = [(object_id,) for object_id in ids]
     rows = connection.execute(bulk.by_keys(connection, query, [held.c.object_id], wanted))
-    earlier = {row.object_id: (row.held_at, row.approved) for row in rows}
+    earlier = {row.object_id: row for row in rows}
     key, part = work.organization.key, work.part.name.value
-    bulk.upsert(
-        connection,
-        held,
-        [(key, part, object_id, reason, *earlier.get(object_id, (now, False))) for object_id, reason in removals],
-    )
+    kept: list[bulk.Row] = []
+    for object_id, reason in removals:
+        before = earlier.get(object_id)
+        if before is None:
+            kept.append((key, part, object_id, reason, now, False))
+            continue
+        # Graph promises no order: a soft deletion that is told after the one for good is the older of the two.
+        for_good = before.reason == Removal.HARD_DELETED
+        kept.append((key, part, object_id, before.reason if for_good else reason, before.held_at, before.approved))
+    bulk.upsert(connection, held, kept)
 
 
-def release(connection: Connection, work: Slice, ids: Collection[str]) -> None:
-    """Forgets the deletions of objects that are there again, or that have been carried out."""
+def release(connection: Connection, work: Slice, ids: Collection[str]) -> Mapping[str, str]:
+    """Forgets the deletions of objects that are there again, or that have been carried out.
+
+    Returns:
+        The reasons of those that waited, by the object's id.
+    """
     if not ids or connection.execute(select(held.c.object_id).where(_of_part(work)).limit(1)).first() is None:
-        return
+        return {}
     given = bulk.keys(connection, [(object_id,) for object_id in ids], 1)
-    connection.execute(delete(held).where(_of_part(work), held.c.object_id.in_(given)))
+    released = (
+        delete(held).where(_of_part(work), held.c.object_id.in_(given)).returning(held.c.object_id, held.c.reason)
+    )
+    return {row.object_id: row.reason for row in connection.execute(released)}
 
 
 def count(connection: Connection, work: Slice) -> int:
@@ -51,6 +63,12 @@ def count(connection: Connection, work: Slice) -> int:
     ).scalar_one()
 
 
+def are_held_back(connection: Connection, key: int) -> bool:
+    """Whether any of the organization's deletions wait for approval."""
+    some = select(held.c.object_id).where(held.c.organization_id == key, ~held.c.approved).limit(1)
+    return connection.execute(some).first() is not None
+
+
 def next_removals(connection: Connection, work: Slice, *, approved_only: bool, limit: int) -> Sequence[ObjectRecord]:
     """The next deletions to be carried out, as records."""
     query = select(held.c.object_id, held.c.reason).where(_of_part(work))
@@ -58,7 +76,10 @@ def next_removals(connection: Connection, work: Slice, *, approved_only: bool, l
         query = query.where(held.c.approved)
     rows = connection.execute(query.order_by(held.c.object_id).limit(limit))
     return [
-        ObjectRecord(row.object_id, removal=Removal.HARD_DELETED if row.reason == ABSENT else Removal(row.reason))
+        ObjectRecord(
+            row.object_id,
+            removal=Removal.SOFT_DELETED if row.reason == Removal.SOFT_DELETED else Removal.HARD_DELETED,
+        )
         for row in rows
     ]
 
@@ -68,9 +89,10 @@ def approve(connection: Connection, key: int) -> None:
     connection.execute(update(held).where(held.c.organization_id == key).values(approved=True))
 
 
-def clear(connection: Connection, key: int) -> None:
-    """Forgets the organization's held deletions."""
-    connection.execute(delete(held).where(held.c.organization_id == key))
+def clear(connection: Connection, key: int, part: PartName | None = None) -> None:
+    """Forgets the organization's held deletions, or those of one part."""
+    condition = held.c.organization_id == key
+    connection.execute(delete(held).where(condition if part is None else condition & (held.c.part == part)))
 
 
 def list_all(connection: Connection, key: int, skip: int, top: int) -> Sequence[HeldDeletionEntity]:

@@ -117,7 +117,7 @@ def read(connection: Connection, key: int) -> Job:
         deletion_threshold=row.deletion_threshold,
         initial_run_pending=row.initial_run_pending,
         escrows_pruned=row.escrows_pruned,
-        restarted=None if row.restarted_run is None else Restart(row.restarted_run, RestartScope(row.restart_scope)),
+        restarted=None if row.restarted_run is None else _restart(row),
     )
 
 
@@ -144,6 +144,7 @@ def _columns(job: Job) -> dict[str, Any]:
         "escrows_pruned": job.escrows_pruned,
         "restarted_run": restarted and restarted.run_id,
         "restart_scope": restarted and restarted.scope.value,
+        "restarted_at": restarted and restarted.at,
         "quarantine_reason": quarantine and quarantine.reason,
         "quarantine_error_code": quarantine and quarantine.error.code,
         "quarantine_error_message": quarantine and quarantine.error.message,
@@ -162,6 +163,10 @@ def list_due(connection: Connection, now: datetime) -> Sequence[int]:
         .scalars()
         .all()
     )
+
+
+def _restart(row: Row[Any]) -> Restart:
+    return Restart(row.restarted_run, RestartScope(row.restart_scope), row.restarted_at)
 
 
 def _quarantine(row: Row[Any]) -> Quarantine | None:

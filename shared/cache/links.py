@@ -28,6 +28,7 @@ LINK_ONLY_PARTS = {
 LINKED_PARTS = tuple(part.name for part in CATALOGUE.values() if part.relations)
 """The parts that read links."""
 
+_UNLISTED_TYPE = "#microsoft.graph.servicePrincipal"
 _DELETED_AT = list(links.c.keys()).index("deleted_at")
 _DIRECTORY_PARTS = tuple(part.name for part in CATALOGUE.values() if part.takes_links_along)
 
@@ -119,8 +120,8 @@ def delete_links(
 def _not_among(connection: Connection, work: Slice, complete: Sequence[ObjectRecord]) -> list[Row[Any]]:
     """The live links of objects whose links are all known that are not among these.
 
-    A link to an object that the cache does not know as live stays: Graph does not list soft-deleted members, nor some
-    kinds of them, such as service principals.
+    A link to an object that the cache knows as soft-deleted stays, and so does one to a service principal: Graph lists
+    neither among the links of an object.
     """
     if not complete:
         return []
@@ -129,8 +130,8 @@ def _not_among(connection: Connection, work: Slice, complete: Sequence[ObjectRec
     sources = [(relation, record.object_id) for record in complete for relation in work.part.relations]
     rows = connection.execute(bulk.by_keys(connection, query, [links.c.relation, links.c.source_id], sources))
     unnamed = [row for row in rows if (row.relation, row.source_id, row.target_id) not in named]
-    live = _live(connection, work.organization.key, {row.target_id for row in unnamed})
-    return [row for row in unnamed if row.target_id in live]
+    resting = _soft_deleted(connection, work.organization.key, {row.target_id for row in unnamed})
+    return [row for row in unnamed if row.target_id not in resting and row.target_type != _UNLISTED_TYPE]
 
 
 def _stored(connection: Connection, key: int, wanted: Sequence[LinkKey]) -> dict[LinkKey, tuple[bool, str | None, int]]:
@@ -149,8 +150,9 @@ def _tombstones(connection: Connection, key: int, ids: Collection[str]) -> set[s
     return _found(connection, key, ids, objects.c.deleted_at.is_not(None))
 
 
-def _live(connection: Connection, key: int, ids: Collection[str]) -> set[str]:
-    return _found(connection, key, ids, and_(objects.c.soft_deleted_at.is_(None), objects.c.deleted_at.is_(None)))
+def _soft_deleted(connection: Connection, key: int, ids: Collection[str]) -> set[str]:
+    resting = and_(objects.c.soft_deleted_at.is_not(None), objects.c.deleted_at.is_(None))
+    return _found(connection, key, ids, resting)
 
 
 def _found(connection: Connection, key: int, ids: Collection[str], condition: ColumnElement[bool]) -> set[str]:

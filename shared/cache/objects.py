@@ -10,12 +10,15 @@ from typing import Any
 from sqlalchemy import Connection, Select, Table, select
 
 from shared.cache import bulk
-from shared.cache.changes import Decision, Effect, StoredObject, decide, needs_payload, text_column
-from shared.cache.tables import objects, seen_objects
+from shared.cache.changes import Decision, Effect, StoredObject, decide, needs_payload, stays_in_scope, text_column
+from shared.cache.tables import links, objects, seen_objects
 from shared.models.parts import Part, PartName, Properties
 from shared.models.records import ObjectRecord, Removal
 from shared.models.runs import RunType
 from shared.models.slices import Slice
+
+OUT_OF_SCOPE = "outOfScope"
+"""The reason of a deletion that no ``@removed`` announced: the object does not belong to the part any more."""
 
 
 @dataclass(slots=True)
@@ -61,6 +64,8 @@ def write_objects(
     key, part, generation = work.organization.key, work.part, work.generation
     seen = _seen(connection, work, [record.object_id for record in records])
     stored = _stored(connection, work, records, seen)
+    left_to_groups = _left_to_groups(connection, work, records)
+    linked = _linked(connection, work, records)
     written = ObjectsWritten()
     rows: list[bulk.Row] = []
     noted: list[bulk.Row] = []
@@ -68,8 +73,11 @@ def write_objects(
         old = stored.get(record.object_id)
         first = record.object_id not in seen and (old is None or old.generation < generation)
         written.imported += first
-        if holds_deletions and record.removal is not None and _is_seen_by_people(part, record.removal, old):
-            written.held.append((record.object_id, record.removal.value))
+        if record.object_id in left_to_groups:
+            written.entitled += first
+            continue
+        if holds_deletions and (reason := _reason_to_hold(work, record, old, linked, replaces=_replaces(work, first))):
+            written.held.append((record.object_id, reason))
             if first:
                 written.entitled += 1
                 noted.append((key, part.name.value, generation, record.object_id))
@@ -110,11 +118,61 @@ def find_live(connection: Connection, key: int, name: PartName, object_id: str) 
     return connection.execute(query).scalar_one_or_none()
 
 
-def _is_seen_by_people(part: Part, removal: Removal, old: StoredObject | None) -> bool:
-    if part.keeps_objects:
-        return old is not None and old.live
-    # Of a part that keeps no objects the links are seen, and those go with an object that is gone for good.
-    return removal is Removal.HARD_DELETED and (old is None or old.deleted_at is None)
+def is_written_after(connection: Connection, key: int, part: Part, object_id: str, change_number: int) -> bool:
+    """Whether a later change than this one wrote the object, or a link of its own in the part's relations."""
+    written = select(objects.c.object_id).where(
+        objects.c.organization_id == key,
+        objects.c.part == part.name,
+        objects.c.object_id == object_id,
+        objects.c.change_number > change_number,
+    )
+    linked = select(links.c.target_id).where(
+        links.c.organization_id == key,
+        links.c.relation.in_(part.relations),
+        links.c.source_id == object_id,
+        links.c.change_number > change_number,
+    )
+    return any(connection.execute(query.limit(1)).first() is not None for query in (written, linked))
+
+
+def _left_to_groups(connection: Connection, work: Slice, records: Sequence[ObjectRecord]) -> Collection[str]:
+    """In a part that keeps no objects: the groups that are gone for good, and that the part groups has yet.
+
+    It hears of their end as well, and takes the links along when it lets go of them, which may be held back.
+    """
+    if work.part.keeps_objects or PartName.GROUPS not in work.organization.entity.parts:
+        return ()
+    query = select(objects.c.object_id).where(
+        objects.c.organization_id == work.organization.key,
+        objects.c.part == PartName.GROUPS,
+        objects.c.deleted_at.is_(None),
+    )
+    gone = [record.object_id for record in records if record.removal is Removal.HARD_DELETED]
+    return set(connection.execute(_by_id(connection, query, objects, gone)).scalars())
+
+
+def _reason_to_hold(
+    work: Slice, record: ObjectRecord, old: StoredObject | None, linked: Collection[str], *, replaces: bool
+) -> str | None:
+    """Why the record takes away what people see, if it does: the object, or in a part of links alone its links."""
+    if not work.part.keeps_objects:
+        return record.removal if record.object_id in linked else None
+    if old is None or not old.live:
+        return None
+    return record.removal or (None if stays_in_scope(work.part, record, old, replaces=replaces) else OUT_OF_SCOPE)
+
+
+def _linked(connection: Connection, work: Slice, records: Sequence[ObjectRecord]) -> Collection[str]:
+    """In a part that keeps no objects: those that are gone for good and have links yet."""
+    gone = [record.object_id for record in records if record.removal is Removal.HARD_DELETED]
+    if work.part.keeps_objects or not gone:
+        return ()
+    query = select(links.c.source_id).where(
+        links.c.organization_id == work.organization.key, links.c.deleted_at.is_(None)
+    )
+    sources = [(relation, object_id) for relation in work.part.relations for object_id in gone]
+    found = bulk.by_keys(connection, query, [links.c.relation, links.c.source_id], sources)
+    return set(connection.execute(found).scalars())
 
 
 def _has_lost_links(part: Part, old: StoredObject | None) -> bool:

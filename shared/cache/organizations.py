@@ -132,6 +132,12 @@ def lock(connection: Connection, key: int) -> Organization:
     return find_by_key(connection, key)
 
 
+def last_change_number(connection: Connection, key: int) -> int:
+    """The number of the organization's last change."""
+    query = select(organizations.c.change_number).where(organizations.c.organization_id == key)
+    return connection.execute(query).scalar_one()
+
+
 def next_change_number(connection: Connection, key: int) -> int:
     """The number of this transaction among the organization's changes.
 

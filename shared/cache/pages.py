@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 import orjson
 from sqlalchemy import Connection
+from sqlalchemy.exc import DataError
 
 from shared.cache import escrows, held_deletions, slices, sweep
 from shared.cache.bulk import RowsRefused
@@ -22,10 +23,24 @@ from shared.models.runs import Counts, RunType
 from shared.models.slices import Slice
 from shared.models.synchronization import SynchronizationError
 
+_A_HANDFUL = 5
 
-def apply_page(connection: Connection, work: Slice, page: Page, now: datetime, retry: RetryPolicy) -> Counts:
-    """Brings the cache in step with a page; what cannot be read or written is put aside."""
-    counts, refused = _apply_what_is_taken(connection, work, page.records, now)
+
+def apply_page(
+    connection: Connection,
+    work: Slice,
+    page: Page,
+    now: datetime,
+    retry: RetryPolicy,
+    *,
+    holds_deletions: bool = True,
+) -> Counts:
+    """Brings the cache in step with a page; what cannot be read or written is put aside.
+
+    Args:
+        holds_deletions: As for ``apply_records``.
+    """
+    counts, refused = _apply_what_is_taken(connection, work, page.records, now, holds_deletions=holds_deletions)
     failures = [*page.broken, *refused]
     received = escrows.put(connection, work, failures, now, retry)
     return counts + Counts(imported=received, imported_deltas=len(failures))
@@ -63,8 +78,14 @@ def apply_records(
     slices.add_entries(connection, key, entries.items())
     held_deletions.hold(connection, work, written.held, now)
     held = {object_id for object_id, _ in written.held}
-    held_deletions.release(connection, work, [record.object_id for record in records if record.object_id not in held])
-    escrows.forget(connection, key, work.part.name, [record.object_id for record in records])
+    there = [record for record in records if record.object_id not in held]
+    released = held_deletions.release(connection, work, [record.object_id for record in there])
+    if any(_has_unknown_links(work, record, released) for record in there):
+        slices.require_full_run(connection, key, LINKED_PARTS)
+    whole = {record.object_id for record in records if _tells_everything(work, record)}
+    escrows.forget(connection, key, work.part.name, whole)
+    if work.type is RunType.INCREMENTAL:
+        escrows.hasten(connection, work, [record.object_id for record in records if record.object_id not in whole], now)
     reference_deltas = sum(len(record.links) for record in records)
     return Counts(
         imported=written.imported,
@@ -93,18 +114,21 @@ def sweep_objects(
 
 
 def carry_out_deletions(
-    connection: Connection, work: Slice, now: datetime, threshold: int | None
+    connection: Connection, work: Slice, now: datetime, threshold: int | None, share: float = 1.0
 ) -> tuple[Counts, bool]:
     """Carries out the next of the part's deletions that wait: the approved ones, and all when they are not too many.
 
     Args:
         threshold: How many may be carried out without approval; None for any number.
+        share: As which share of the part's live entries, where there is a threshold; a handful always may.
 
     Returns:
         The counts, and whether some are left that can be carried out.
     """
     waiting = held_deletions.count(connection, work)
     too_many = threshold is not None and waiting > threshold
+    if threshold is not None and work.part.keeps_objects and waiting > _A_HANDFUL:
+        too_many |= waiting > share * slices.count_entries(connection, work)
     removals = held_deletions.next_removals(connection, work, approved_only=too_many, limit=sweep.ROWS_PER_TRANSACTION)
     if removals:
         return _carry_out(connection, work, removals, now), True
@@ -120,19 +144,39 @@ def _carry_out(connection: Connection, work: Slice, removals: Sequence[ObjectRec
 
 
 def _apply_what_is_taken(
-    connection: Connection, work: Slice, records: Sequence[ObjectRecord], now: datetime
+    connection: Connection, work: Slice, records: Sequence[ObjectRecord], now: datetime, *, holds_deletions: bool
 ) -> tuple[Counts, list[BrokenRecord]]:
     """Applies records and finds, by halves, those that the database does not take."""
     try:
         with connection.begin_nested():
-            return apply_records(connection, work, records, now), []
-    except RowsRefused:
+            return apply_records(connection, work, records, now, holds_deletions=holds_deletions), []
+    except (RowsRefused, DataError):
         if len(records) == 1:
             return Counts(), [_refused(work, records[0])]
     middle = len(records) // 2
-    first, refused_first = _apply_what_is_taken(connection, work, records[:middle], now)
-    second, refused_second = _apply_what_is_taken(connection, work, records[middle:], now)
-    return first + second, refused_first + refused_second
+    counts, refused = Counts(), list[BrokenRecord]()
+    for half in (records[:middle], records[middle:]):
+        more, more_refused = _apply_what_is_taken(connection, work, half, now, holds_deletions=holds_deletions)
+        counts, refused = counts + more, refused + more_refused
+    return counts, refused
+
+
+def _has_unknown_links(work: Slice, record: ObjectRecord, released: Mapping[str, str]) -> bool:
+    """Whether the object was taken for gone, though it never went, and is there again: as ``links_unknown``."""
+    reason = released.get(record.object_id)
+    if reason is None or record.removal is not None or not work.part.takes_links_along:
+        return False
+    return bool(work.part.relations) or reason != Removal.SOFT_DELETED
+
+
+def _tells_everything(work: Slice, record: ObjectRecord) -> bool:
+    """Whether the record makes up for an earlier one of the object that could not be read or written.
+
+    A slice of links does not: Graph tells each change of a link once. A full run's listing as a whole does.
+    """
+    if record.links_complete or record.removal is not None:
+        return True
+    return not work.part.relations and record.properties.keys() >= set(work.part.properties)
 
 
 def _refused(work: Slice, record: ObjectRecord) -> BrokenRecord:
@@ -161,9 +205,19 @@ def sweep_links(connection: Connection, work: Slice, now: datetime) -> tuple[Cou
     return Counts(exports=rows, exported=rows), cursor
 
 
-def recount_entries(connection: Connection, work: Slice) -> None:
-    """Counts the part's live entries in the cache, whatever was counted before."""
-    slices.set_entries(connection, work.organization.key, work.part.name, sweep.count_live(connection, work))
+def require_rebuild(connection: Connection, key: int, names: Sequence[PartName]) -> None:
+    """Has the next run of these parts write every row again.
+
+    Their live entries are counted now and once more at that run's end: on a wrong number it could not even begin.
+    """
+    slices.require_full_run(connection, key, names, rebuild=True)
+    for name in names:
+        recount_entries(connection, key, name)
+
+
+def recount_entries(connection: Connection, key: int, name: PartName) -> None:
+    """Counts a part's live entries in the cache, whatever was counted before."""
+    slices.set_entries(connection, key, name, sweep.count_live(connection, key, name))
 
 
 def _take_links_along(

@@ -298,6 +298,14 @@ def add_entries(connection: Connection, key: int, added: Iterable[tuple[PartName
             connection.execute(_update_part(key, name).values(entry_count=parts.c.entry_count + number))
 
 
+def count_entries(connection: Connection, work: Slice) -> int:
+    """The part's number of live entries."""
+    query = select(parts.c.entry_count).where(
+        parts.c.organization_id == work.organization.key, parts.c.part == work.part.name
+    )
+    return connection.execute(query).scalar_one()
+
+
 def set_entries(connection: Connection, key: int, name: PartName, number: int) -> None:
     """Replaces a part's number of live entries."""
     connection.execute(_update_part(key, name).values(entry_count=number))

@@ -13,8 +13,9 @@ import orjson
 from sqlalchemy import ColumnElement, Connection, Table, and_, delete, func, literal, or_, select, tuple_
 
 from shared.cache.links import delete_links
-from shared.cache.tables import links, objects, seen_links, seen_objects
-from shared.models.parts import PartName
+from shared.cache.tables import held_deletions, links, objects, seen_links, seen_objects
+from shared.models.parts import CATALOGUE, PartName
+from shared.models.records import Removal
 from shared.models.slices import Slice
 
 ROWS_PER_TRANSACTION = 1_000
@@ -46,7 +47,13 @@ def find_unseen_objects(
         ~noted,
     ]
     if not soft_deleted_too:
-        conditions.append(objects.c.soft_deleted_at.is_(None))
+        soft_deletion_waits = _by_itself(
+            held_deletions.c.organization_id == objects.c.organization_id,
+            held_deletions.c.part == objects.c.part,
+            held_deletions.c.object_id == objects.c.object_id,
+            held_deletions.c.reason == Removal.SOFT_DELETED,
+        )
+        conditions += [objects.c.soft_deleted_at.is_(None), ~soft_deletion_waits]
     unseen = connection.execute(
         select(objects.c.object_id, objects.c.soft_deleted_at)
         .where(*conditions)
@@ -93,14 +100,22 @@ def sweep_links(
     if work.part.keeps_objects:
         soft_deleted = _by_itself(*known, objects.c.soft_deleted_at.is_not(None))
         unnamed = or_(soft_deleted, and_(_by_itself(*known, objects.c.generation < work.generation), ~named))
+    # The listing may have named it as deleted, which is no word on its links.
+    held_back = _by_itself(
+        held_deletions.c.organization_id == links.c.organization_id,
+        held_deletions.c.part == work.part.name,
+        held_deletions.c.object_id == links.c.source_id,
+    )
     query = select(links).where(
         links.c.organization_id == work.organization.key,
         links.c.relation.in_(work.part.relations),
         links.c.generation < work.generation,
         links.c.deleted_at.is_(None),
         ~noted,
-        ~unnamed,
+        ~held_back,
     )
+    if PartName.GROUPS in work.organization.entity.parts:
+        query = query.where(~unnamed)
     if work.cursor:
         query = query.where(identity > tuple_(*orjson.loads(work.cursor)))
     unseen = connection.execute(
@@ -111,9 +126,9 @@ def sweep_links(
     return rows, entries, _next(keys)
 
 
-def count_live(connection: Connection, work: Slice) -> int:
-    """How many live entries of the part the cache holds."""
-    key, part = work.organization.key, work.part
+def count_live(connection: Connection, key: int, name: PartName) -> int:
+    """How many live entries of a part the cache holds."""
+    part = CATALOGUE[name]
     if part.keeps_objects:
         live = and_(
             objects.c.organization_id == key,

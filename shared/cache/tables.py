@@ -109,6 +109,7 @@ jobs = Table(
     Column("escrows_pruned", Boolean, nullable=False),
     Column("restarted_run", Word),
     Column("restart_scope", Integer),
+    Column("restarted_at", UtcDateTime),
     Column("quarantine_reason", Word),
     Column("quarantine_error_code", Word),
     Column("quarantine_error_message", Text),
@@ -135,7 +136,10 @@ jobs = Table(
     CheckConstraint(
         "interval_seconds > 0 AND (deletion_threshold IS NULL OR deletion_threshold >= 0)", name="settings"
     ),
-    CheckConstraint("(restarted_run IS NULL) = (restart_scope IS NULL)", name="restart"),
+    CheckConstraint(
+        "(restarted_run IS NULL) = (restart_scope IS NULL) AND (restarted_run IS NULL) = (restarted_at IS NULL)",
+        name="restart",
+    ),
 )
 
 parts = Table(
@@ -329,6 +333,6 @@ held_deletions = Table(
     Column("reason", Word, nullable=False),
     Column("held_at", UtcDateTime, nullable=False),
     Column("approved", Boolean, nullable=False),
-    CheckConstraint("reason IN ('changed', 'deleted', 'absent')", name="reason"),
+    CheckConstraint("reason IN ('changed', 'deleted', 'absent', 'outOfScope')", name="reason"),
 )
 """Deletions that a run has learned of: carried out at its end, or held back when they are too many."""

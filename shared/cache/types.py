@@ -55,7 +55,8 @@ class JsonDocument(TypeDecorator[Any]):
         return value.decode() if isinstance(value, bytes) else value
 
     def process_result_value(self, value: Any, dialect: Dialect) -> Any:
-        return orjson.loads(value) if isinstance(value, str) else value
+        # PostgreSQL's driver has read the document already; it may be a string itself.
+        return value if value is None or dialect.name == "postgresql" else orjson.loads(value)
 
 
 class Word(TypeDecorator[str]):

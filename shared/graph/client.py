@@ -221,7 +221,10 @@ class GraphClient:
                 f"No token for GET {path} was issued to the application ({_told_by_entra(error)}).",
                 tenant_actionable=True,
             ) from None
-        except (httpx.HTTPError, AzureError, TimeoutError) as error:
+        except AzureError as error:
+            told = f"The authority gave no answer about a token for GET {path} ({type(error).__name__})."
+            raise GraphUnavailable("NoAnswer", told) from None
+        except (httpx.HTTPError, TimeoutError) as error:
             raise GraphUnavailable("NoAnswer", f"GET {path} got no answer ({type(error).__name__}).") from None
         if not isinstance(answer, bytes):
             raise GraphUnavailable("MalformedAnswer", f"GET {path} answered without a body.")
@@ -240,10 +243,17 @@ class GraphClients:
         """The organization's client, made when first asked for."""
         client = self._clients.get(organization.key)
         if client is None:
-            credential = credential_for(organization.entity, self._settings.azure_client_id)
-            client = GraphClient(organization, self._settings, self._clock, credential)
-            self._clients[organization.key] = client
+            client = self._clients[organization.key] = self.fresh(organization)
         return client
+
+    def fresh(self, organization: Organization) -> GraphClient:
+        """A client that has no token yet, for the caller, who closes it.
+
+        Raises:
+            GraphRefused: The organization's credential cannot be made.
+        """
+        credential = credential_for(organization.entity, self._settings.azure_client_id)
+        return GraphClient(organization, self._settings, self._clock, credential)
 
     def with_secret(self, organization: Organization, client_id: str | None, client_secret: str) -> GraphClient:
         """A client that signs in to the organization's tenant with a secret of the caller's, who closes it.

@@ -16,6 +16,7 @@ from shared.models.records import BrokenRecord, LinkChange, ObjectRecord, Page, 
 from shared.models.synchronization import SynchronizationError
 
 _MALFORMED_RECORD = "MalformedRecord"
+_LONGEST_ID = 500
 _UNREADABLE = (KeyError, TypeError, AttributeError, ValueError)
 
 
@@ -131,7 +132,7 @@ def object_key(part: Part, identifier: str) -> str:
 def _record(value: Any, part: Part) -> ObjectRecord:
     """Raises one of ``_UNREADABLE`` exactly when ``_defect`` has something to tell."""
     key = object_key(part, value["id"])
-    if not key:
+    if not _is_usable(key):
         raise ValueError
     removal = _removal(value)
     links: list[LinkChange] = []
@@ -149,7 +150,7 @@ def _record(value: Any, part: Part) -> ObjectRecord:
 
 def _link(relation: Relation, link: Any) -> LinkChange:
     target_id: str = link["id"].lower()
-    if not target_id:
+    if not _is_usable(target_id):
         raise ValueError
     target_type = link.get("@odata.type")
     return LinkChange(
@@ -176,7 +177,7 @@ def _broken(value: Any, part: Part) -> BrokenRecord:
     identifier = cast(dict[str, Any], value).get("id") if isinstance(value, dict) else None
     key = object_key(part, identifier) if isinstance(identifier, str) else ""
     return BrokenRecord(
-        object_id=key or f"{UNIDENTIFIED}{blake2b(raw, digest_size=8).hexdigest()}",
+        object_id=key if _is_usable(key) else f"{UNIDENTIFIED}{blake2b(raw, digest_size=8).hexdigest()}",
         error=SynchronizationError(code=_MALFORMED_RECORD, message=_told(part, _defect(value, part))),
         raw=raw,
     )
@@ -195,8 +196,8 @@ def _defect(value: Any, part: Part) -> str:
         return "id is missing"
     if not isinstance(record["id"], str):
         return "id is not a string"
-    if not object_key(part, record["id"]):
-        return "id is empty"
+    if not _is_usable(object_key(part, record["id"])):
+        return "id is empty, too long, or holds a NUL"
     removed = record.get("@removed")
     if removed is not None and not isinstance(removed, dict):
         return "@removed is no object"
@@ -208,7 +209,12 @@ def _defect(value: Any, part: Part) -> str:
     for name in names:
         if not isinstance(record.get(name), list | None):
             return f"{name} is not a list"
-    return f"an entry of {' or '.join(names)} has no id"
+    return f"an entry of {' or '.join(names)} has no usable id"
+
+
+def _is_usable(key: str) -> bool:
+    """Whether every database takes the key: PostgreSQL keeps no NUL, and its indexes no long text."""
+    return 0 < len(key) <= _LONGEST_ID and "\x00" not in key
 
 
 def _merge(earlier: ObjectRecord, later: ObjectRecord) -> None:

@@ -9,7 +9,7 @@ SynchronizationFailure          a part cannot go on
         └── GraphNotFound       Graph has no such object
 ApiError                        an HTTP request cannot be served
 ├── BadRequest (400)  ├── NotFound (404)  ├── MethodNotAllowed (405)  ├── Conflict (409)
-└── PayloadTooLarge (413)  └── UnsupportedMediaType (415)
+└── PayloadTooLarge (413)  └── UnsupportedMediaType (415)  └── ServiceUnavailable (503)
 """
 
 from __future__ import annotations
@@ -132,3 +132,10 @@ class UnsupportedMediaType(ApiError):
 
     status = 415
     code = "Request_UnsupportedMediaType"
+
+
+class ServiceUnavailable(ApiError):
+    """What the request needs does not answer; asking again later helps."""
+
+    status = 503
+    code = "serviceNotAvailable"

@@ -48,7 +48,7 @@ class HeldDeletionEntity(WireModel):
 
     Attributes:
         reason: ``changed`` and ``deleted`` as Graph's ``@removed`` gives them, ``absent`` when a complete listing did
-            not name the object.
+            not name the object, ``outOfScope`` when it does not belong to the part any more.
         approved: Whether a restart with ForceDeletes asked for it to be carried out.
     """
 

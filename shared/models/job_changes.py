@@ -8,10 +8,10 @@ from pydantic import ConfigDict, Field, field_validator
 
 from shared.models.base import UtcTime, WireModel
 from shared.models.job_settings import JobSettings, read_settings
+from shared.models.schema import SchemaUpdate
 from shared.models.synchronization import (
     Duration,
     KeyValuePair,
-    Known,
     QuarantineReason,
     ScheduleState,
     StatusCode,
@@ -49,21 +49,30 @@ class ScheduleUpdate(_Body):
 
     expiration: UtcTime | None = None
     interval: Duration | None = None
-    state: Known[ScheduleState] = None
+    state: ScheduleState | None = None
 
 
 class QuarantineUpdate(_Body):
     """The quarantine that a client sends back, or asks for."""
 
-    reason: Known[QuarantineReason] = None
+    reason: QuarantineReason | None = None
     error: SynchronizationError | None = None
+    current_began: UtcTime | None = None
 
 
 class StatusUpdate(_Body):
     """The status that a client sends back; of it, only a quarantine can be asked for."""
 
-    code: Known[StatusCode] = None
+    model_config = ConfigDict(extra="allow")
+
+    code: StatusCode | None = None
     quarantine: QuarantineUpdate | None = None
+
+    @property
+    def is_read_back(self) -> bool:
+        """Whether it is a status as it was read, and not one that somebody asks for."""
+        others = [name for name in self.model_extra or () if not name.startswith("@")]
+        return bool(others) or (self.quarantine is not None and self.quarantine.current_began is not None)
 
 
 class JobUpdate(_WithSettings):
@@ -73,6 +82,7 @@ class JobUpdate(_WithSettings):
     template_id: str | None = None
     schedule: ScheduleUpdate | None = None
     status: StatusUpdate | None = None
+    schema_: Annotated[SchemaUpdate | None, Field(alias="schema")] = None
 
 
 class SecretPair(_Body):

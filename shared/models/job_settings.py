@@ -18,6 +18,7 @@ DELETION_THRESHOLD = "QuarantineTooManyDeletesThreshold"
 INTERVAL = "SynchronizationInterval"
 PARTS = "Parts"
 
+_NO_THRESHOLD = "None"
 _SHORTEST, _LONGEST = timedelta(minutes=1), timedelta(days=365)
 _LARGEST_THRESHOLD = 2**31 - 1
 
@@ -28,14 +29,14 @@ class JobSettings:
 
     Attributes:
         interval: The time between the starts of runs.
-        deletion_threshold: How many deletions a part's run carries out unasked; None for any number.
-        keeps_deletion_threshold: Whether the threshold is not given.
+        deletion_threshold: How many deletions a part's run carries out unasked.
+        without_deletion_threshold: Whether it carries out any number.
         parts: What is synchronized, in the catalogue's order.
     """
 
     interval: timedelta | None = None
     deletion_threshold: int | None = None
-    keeps_deletion_threshold: bool = True
+    without_deletion_threshold: bool = False
     parts: tuple[PartName, ...] | None = None
 
 
@@ -43,7 +44,7 @@ def settings_of(job: Job, parts: Sequence[PartName]) -> list[KeyValuePair]:
     """The settings in force, as the job shows them."""
     threshold = job.deletion_threshold
     return [
-        KeyValuePair(name=DELETION_THRESHOLD, value=None if threshold is None else str(threshold)),
+        KeyValuePair(name=DELETION_THRESHOLD, value=_NO_THRESHOLD if threshold is None else str(threshold)),
         KeyValuePair(name=INTERVAL, value=iso_duration(job.interval)),
         KeyValuePair(name=PARTS, value=",".join(parts)),
     ]
@@ -77,12 +78,14 @@ def valid_interval(interval: timedelta) -> timedelta:
 
 
 def _read_threshold(settings: JobSettings, value: str | None) -> JobSettings:
-    if value is None or not value.strip():
-        return replace(settings, keeps_deletion_threshold=False)
-    text = value.strip()
-    if not (text.isascii() and text.isdecimal() and int(text) <= _LARGEST_THRESHOLD):
-        raise ValueError(f"{DELETION_THRESHOLD} takes a number that is not negative, or null for no threshold")
-    return replace(settings, deletion_threshold=int(text), keeps_deletion_threshold=False)
+    # Clients leave a null out, and what is left out must not take the guard away.
+    text = (value or "").strip()
+    if text.lower() == _NO_THRESHOLD.lower():
+        return replace(settings, without_deletion_threshold=True)
+    # Of thousands of digits Python makes no number.
+    if not (text.isascii() and text.isdecimal() and len(text) <= 10 and int(text) <= _LARGEST_THRESHOLD):
+        raise ValueError(f"{DELETION_THRESHOLD} takes a number that is not negative, or {_NO_THRESHOLD}")
+    return replace(settings, deletion_threshold=int(text))
 
 
 def _read_interval(settings: JobSettings, value: str | None) -> JobSettings:

@@ -52,10 +52,11 @@ class Quarantine:
 
 @dataclass(frozen=True, slots=True)
 class Restart:
-    """The last restart: the run that it began, and what it threw away. Clients send a POST again."""
+    """The last restart: the run that it began, what it threw away, and when. Clients send a POST again."""
 
     run_id: str
     scope: RestartScope
+    at: datetime
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,7 +57,7 @@ def parse_scope(value: Any) -> RestartScope:
     if isinstance(value, str):
         scope = RestartScope.NONE
         words = [word.strip().lower() for word in value.split(",")]
-        known = [_WORDS.get(word) or (_number(word) if word.isdecimal() else None) for word in words]
+        known = [_WORDS.get(word) or _number(word) for word in words]
         if all(word in _WORDS or found is not None for word, found in zip(words, known, strict=True)):
             for found in known:
                 scope |= found or RestartScope.NONE
@@ -69,10 +69,13 @@ def parse_scope(value: Any) -> RestartScope:
 
 
 def _scope_or_none(value: Any) -> RestartScope | None:
-    return None if value is None else parse_scope(value)
+    empty = value is None or (isinstance(value, str) and not value.strip())
+    return None if empty else parse_scope(value)
 
 
 def _number(word: str) -> RestartScope | None:
+    if not (word.isascii() and word.isdecimal() and len(word) < 10):
+        return None
     try:
         return RestartScope(int(word))
     except ValueError:

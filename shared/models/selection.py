@@ -64,6 +64,8 @@ def read_selection(
             switched_on = name in enabled if mapping.enabled is None else mapping.enabled
             if switched_on:
                 chosen[name] = selection
+            elif set(selection) != set(current[name].select):
+                raise BadRequest(f"{current[name].entry_type}: enable the mapping to change its attributes.")
     if not chosen:
         raise BadRequest("objectMappings must keep at least one mapping enabled; pause stops the whole job.")
     return chosen

@@ -307,6 +307,15 @@ _PAGES = (
         ),
     ),
     Page(
+        ("EntryChanged",),
+        "An object changed while it was being read",
+        Who.OPERATOR,
+        "A synchronization wrote the object several times while it was being provisioned on demand, so that what had "
+        "been read might have been the older state. Nothing was written.",
+        "The run that wrote the object keeps the cache in step.",
+        ("Ask again if the run has not brought what you wait for.",),
+    ),
+    Page(
         ("syncStateNotFound", "resyncRequired"),
         "Microsoft Graph no longer knows the cursor",
         Who.OPERATOR,

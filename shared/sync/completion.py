@@ -7,12 +7,14 @@ from dataclasses import replace
 from sqlalchemy import Connection
 
 from shared.cache import escrows, held_deletions, jobs, organizations, pages, runs, slices
+from shared.models.jobs import Job
+from shared.models.organizations import Organization
 from shared.models.runs import Run, RunStatus, RunType
 from shared.models.slices import Slice, SliceMessage
 from shared.models.synchronization import SynchronizationError
 from shared.services import Services
-from shared.sync.outcome import job_after_run, part_outcome, run_error, run_status, total
-from shared.sync.quarantine import QuarantineRules
+from shared.sync.outcome import job_after_run, part_outcome, prunes_escrows, run_error, run_status, total
+from shared.sync.quarantine import Backlog, QuarantineRules
 
 
 def finish_part(
@@ -28,29 +30,39 @@ def finish_part(
     if error is None and work.type is RunType.FULL:
         escrows.forget_unseen(connection, work)
         if work.rebuild:
-            pages.recount_entries(connection, work)
+            pages.recount_entries(connection, key, work.part.name)
     escrowed = escrows.count(connection, work)
-    status, told = part_outcome(work.part.name, error, escrowed.waiting, held_deletions.count(connection, work))
+    status, told = part_outcome(work.part.name, error, escrowed, held_deletions.count(connection, work))
     slices.finish_part(connection, work, status, told, escrowed, now)
     run = runs.find(connection, work.organization, work.run_id)
     assert run is not None
     if not all(part.status.finished for part in run.parts):
         return []
-    _finish_run(connection, services, key, run)
+    job = _finish_run(connection, services, work.organization, run)
+    if job.quarantine is not None:
+        # What was asked for before waits with everything else for the next attempt.
+        runs.cancel_unfinished(connection, key, now)
+        return []
     queued = runs.find_unfinished(connection, work.organization).get(RunStatus.QUEUED)
     if queued is None:
         return []
-    jobs.save(connection, key, replace(jobs.read(connection, key), next_run_time=None))
+    jobs.save(connection, key, replace(job, next_run_time=None))
     return slices.enqueue(connection, key, queued.activity_identifier, now, services.settings.requeue_after)
 
 
-def _finish_run(connection: Connection, services: Services, key: int, run: Run) -> None:
-    now = services.now()
+def _finish_run(connection: Connection, services: Services, organization: Organization, run: Run) -> Job:
+    now, key = services.now(), organization.key
     run = replace(run, status=run_status(run.parts), counts=total(run.parts), error=run_error(run.parts))
     runs.finish(connection, key, run, now)
-    before = jobs.read(connection, key)
-    waiting = escrows.count_waiting(connection, key)
-    job = job_after_run(before, run, waiting, QuarantineRules.of(services.settings), now)
-    if job.escrows_pruned and not before.escrows_pruned:
+    before, rules = jobs.read(connection, key), QuarantineRules.of(services.settings)
+    enabled = organization.entity.parts
+    unread = [name for name in slices.parts_without_cursor(connection, key) if name in enabled]
+    held_back = held_deletions.are_held_back(connection, key)
+    backlog = Backlog(escrows.count_waiting(connection, key), enabled, unread, held_back)
+    if prunes_escrows(before, run, backlog, rules):
+        # Nobody names the objects again unless they are all read again.
+        slices.require_full_run(connection, key, backlog.escrows)
         escrows.clear(connection, key)
+    job = job_after_run(before, run, backlog, rules, now)
     jobs.save(connection, key, job)
+    return job

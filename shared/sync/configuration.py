@@ -8,7 +8,7 @@ from datetime import timedelta
 
 from sqlalchemy import Connection
 
-from shared.cache import jobs, organizations, runs, selections, slices
+from shared.cache import escrows, held_deletions, jobs, organizations, runs, selections, slices
 from shared.models.errors import Conflict
 from shared.models.job_settings import JobSettings
 from shared.models.jobs import Job
@@ -34,10 +34,10 @@ def create_job(services: Services, key: int, settings: JobSettings) -> Organizat
             raise Conflict(f"{organization.name} has a synchronization job already; each organization has one.")
         own = services.settings
         interval = own.sync_interval if settings.interval is None else settings.interval
-        threshold = own.deletion_threshold if settings.keeps_deletion_threshold else settings.deletion_threshold
+        threshold = _threshold(settings, own.deletion_threshold)
         jobs.create(connection, key, organization.entity.tenant_id, interval, threshold)
-        if settings.parts is not None:
-            selections.save(connection, key, {name: CATALOGUE[name].select for name in settings.parts})
+        parts = CATALOGUE if settings.parts is None else settings.parts
+        selections.save(connection, key, {name: CATALOGUE[name].select for name in parts})
         return organizations.find_by_key(connection, key)
 
 
@@ -65,10 +65,8 @@ def change_settings(services: Services, key: int, settings: JobSettings) -> list
         organization = organizations.lock(connection, key)
         job = jobs.read(connection, key)
         if settings.interval is not None:
-            job = _with_interval(job, settings.interval)
-        if not settings.keeps_deletion_threshold:
-            job = replace(job, deletion_threshold=settings.deletion_threshold)
-        jobs.save(connection, key, job)
+            job = _with_interval(services, connection, organization, job, settings.interval)
+        jobs.save(connection, key, replace(job, deletion_threshold=_threshold(settings, job.deletion_threshold)))
         if settings.parts is None:
             return []
         current = selections.read(connection, key)
@@ -98,6 +96,11 @@ def _select(
     if {name: frozenset(chosen) for name, chosen in now.items()} == in_force:
         return []
     selections.save(connection, key, now)
+    for name in CATALOGUE:
+        if name not in now:
+            # Nothing tries them again; when the part is switched on, its full run finds anew what is true then.
+            escrows.clear(connection, key, name)
+            held_deletions.clear(connection, key, name)
     runs.cancel_unfinished(connection, key, services.now())
     slices.require_full_run(connection, key, now)
     job = replace(jobs.read(connection, key), initial_run_pending=True)
@@ -113,7 +116,18 @@ def _select(
     return messages
 
 
-def _with_interval(job: Job, interval: timedelta) -> Job:
-    if job.next_run_time is None or job.quarantine is not None:
-        return replace(job, interval=interval)
-    return replace(job, interval=interval, next_run_time=job.next_run_time - job.interval + interval)
+def _threshold(settings: JobSettings, otherwise: int | None) -> int | None:
+    if settings.without_deletion_threshold:
+        return None
+    return otherwise if settings.deletion_threshold is None else settings.deletion_threshold
+
+
+def _with_interval(
+    services: Services, connection: Connection, organization: Organization, job: Job, interval: timedelta
+) -> Job:
+    changed = replace(job, interval=interval)
+    if changed == job or job.next_run_time is None or job.quarantine is not None or job.last_run is None:
+        return changed
+    last = runs.find_many(connection, organization, [job.last_run])[job.last_run]
+    assert last.start_time is not None
+    return replace(changed, next_run_time=max(services.now(), last.start_time + interval))

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import replace
+from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
-from shared.cache import escrows, held_deletions, jobs, organizations, runs, slices
+from shared.cache import escrows, held_deletions, jobs, organizations, pages, runs, slices
 from shared.models.errors import BadRequest, Conflict
 from shared.models.jobs import Restart
 from shared.models.organizations import AuthenticationType, Organization
@@ -15,12 +16,15 @@ from shared.models.parts import PartName
 from shared.models.restart import RestartScope
 from shared.models.runs import Run, RunType
 from shared.models.slices import SliceMessage
-from shared.models.synchronization import QuarantineReason, SynchronizationError
+from shared.models.synchronization import QuarantineReason, ScheduleState, SynchronizationError
 from shared.services import Services
 from shared.sync.lifecycle import Condition, Event, after
 from shared.sync.outcome import in_condition
 from shared.sync.planning import start_run
 from shared.sync.quarantine import QuarantineRules, impose
+
+_SENT_AGAIN_WITHIN = timedelta(minutes=10)
+"""Clients give up long before (graph.md §2.7)."""
 
 
 def start(
@@ -82,38 +86,41 @@ def pause(services: Services, key: int) -> None:
 
 
 def restart(services: Services, key: int, scope: RestartScope, *, sent_again: bool = False) -> list[SliceMessage]:
-    """Begins anew, with the parts of the state that ``scope`` names thrown away.
+    """Begins anew, with the parts of the state that ``scope`` names thrown away; where it names none, starts the job.
 
     Args:
         services: What to work with.
         key: The organization's number.
         scope: What is thrown away, or carried out.
-        sent_again: Whether the client says that it sends an earlier request again; what that began then goes on.
+        sent_again: Whether the client says that it sends an earlier request again; what that began is left alone.
 
     Raises:
         NotFound: The organization is not registered.
         Conflict: The organization does not authenticate as an application, or has no job.
     """
+    if scope == RestartScope.NONE:
+        return start_job(services, key)
     with services.database.write() as connection:
         organization = organizations.lock(connection, key)
         refuse_to_run(organization)
-        if _is_under_way(connection, organization, scope, sent_again=sent_again):
+        if _was_done(connection, organization, scope, services.now(), sent_again=sent_again):
             return []
         runs.cancel_unfinished(connection, key, services.now())
-        rebuild = RestartScope.CONNECTOR_DATA_STORE in scope
-        if rebuild or RestartScope.WATERMARK in scope:
-            slices.require_full_run(connection, key, organization.entity.parts, rebuild=rebuild)
+        if RestartScope.CONNECTOR_DATA_STORE in scope:
+            pages.require_rebuild(connection, key, organization.entity.parts)
+        elif RestartScope.WATERMARK in scope:
+            slices.require_full_run(connection, key, organization.entity.parts)
         if RestartScope.ESCROWS in scope:
             escrows.clear(connection, key)
         if RestartScope.FORCE_DELETES in scope:
             held_deletions.approve(connection, key)
-        lifted = scope == RestartScope.NONE or scope & (RestartScope.QUARANTINE_STATE | RestartScope.FORCE_DELETES)
+        lifted = scope & (RestartScope.QUARANTINE_STATE | RestartScope.FORCE_DELETES)
         _move(connection, services, key, Event.RESTART if lifted else Event.RESTART_IN_QUARANTINE)
         run_id, messages = start_run(connection, services, organization, RunType.INCREMENTAL, organization.entity.parts)
         job = jobs.read(connection, key)
         job = replace(
             job,
-            restarted=Restart(run_id, scope),
+            restarted=Restart(run_id, scope, services.now()),
             escrows_pruned=job.escrows_pruned and RestartScope.ESCROWS not in scope,
             initial_run_pending=job.initial_run_pending or RestartScope.WATERMARK in scope,
         )
@@ -173,15 +180,18 @@ def refuse_to_run(organization: Organization) -> None:
         raise Conflict(f"The synchronization job of {organization.name} was deleted; create one first.")
 
 
-def _is_under_way(connection: Connection, organization: Organization, scope: RestartScope, *, sent_again: bool) -> bool:
-    """Whether this very restart was asked for before, and the run that it began goes on or has hardly begun."""
-    restarted = jobs.read(connection, organization.key).restarted
-    if restarted is None or restarted.scope != scope:
+def _was_done(
+    connection: Connection, organization: Organization, scope: RestartScope, now: datetime, *, sent_again: bool
+) -> bool:
+    """Whether this very restart was asked for a moment ago: the client says so, or its run has read nothing yet."""
+    job = jobs.read(connection, organization.key)
+    restarted = job.restarted
+    if restarted is None or restarted.scope != scope or job.schedule_state is not ScheduleState.ACTIVE:
         return False
+    if sent_again:
+        return now - restarted.at < _SENT_AGAIN_WITHIN
     run = runs.find(connection, organization, restarted.run_id)
-    if run is None or run.status.finished:
-        return False
-    return sent_again or all(part.completed == 0 for part in run.parts)
+    return run is not None and not run.status.finished and all(part.completed == 0 for part in run.parts)
 
 
 def _move(connection: Connection, services: Services, key: int, event: Event) -> list[SliceMessage]:

@@ -7,7 +7,7 @@ after 28 days the job is disabled.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -70,23 +70,40 @@ class QuarantineRules:
         )
 
 
-def reason_to_quarantine(run: Run, escrows: Mapping[PartName, int], rules: QuarantineRules) -> Cause | None:
-    """Whether a finished run is a reason to hold the job back.
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """What is left of an organization's parts when a run ends.
 
-    Args:
-        run: The run with its parts and counts.
+    Attributes:
         escrows: How many objects of each part wait for a retry, from earlier runs too.
+        enabled: The parts that are switched on.
+        unread: Of these, the ones that still have to be read in full.
+        deletions_held: Whether deletions wait for approval still, perhaps those of a part that failed.
     """
+
+    escrows: Mapping[PartName, int]
+    enabled: Collection[PartName]
+    unread: Collection[PartName] = ()
+    deletions_held: bool = False
+
+    def is_all_of(self, run: Run) -> bool:
+        """Whether the run was one of all parts that are switched on."""
+        return {part.part for part in run.parts} >= set(self.enabled)
+
+
+def reason_to_quarantine(run: Run, backlog: Backlog, rules: QuarantineRules) -> Cause | None:
+    """Whether a finished run is a reason to hold the job back."""
     errors = [part.error for part in run.parts if part.status is RunStatus.FAILED and part.error is not None]
     for error in errors:
         if error.code in CREDENTIAL_CODES:
             return QuarantineReason.ENCOUNTERED_QUARANTINE_EXCEPTION, error
-    if len(errors) == len(run.parts) and all(error.tenant_actionable for error in errors):
+    all_failed = len(errors) == len(run.parts) and backlog.is_all_of(run)
+    if all_failed and all(error.tenant_actionable for error in errors):
         return QuarantineReason.ENCOUNTERED_QUARANTINE_EXCEPTION, errors[0]
     for part in run.parts:
         if part.error is not None and part.error.code == TOO_MANY_DELETES:
             return QuarantineReason.TOO_MANY_DELETES, part.error
-    return _too_many_escrows(run, escrows, rules)
+    return _too_many_escrows(run, backlog.escrows, rules)
 
 
 def _too_many_escrows(run: Run, escrows: Mapping[PartName, int], rules: QuarantineRules) -> Cause | None:
@@ -104,7 +121,9 @@ def _too_many_escrows(run: Run, escrows: Mapping[PartName, int], rules: Quaranti
         )
     else:
         return None
-    return reason, SynchronizationError(code=reason.value, message=f"{told} could not be written; see the escrows.")
+    return reason, SynchronizationError(
+        code=reason.value, message=f"{told} could not be read or written; see the escrows."
+    )
 
 
 def impose(before: Quarantine | None, cause: Cause, now: datetime, rules: QuarantineRules) -> Quarantine:

@@ -20,7 +20,7 @@ from sqlalchemy import Connection
 from shared.cache import escrows, jobs, objects, pages, slices, sweep
 from shared.graph.client import GraphClient
 from shared.graph.read_ahead import read_ahead
-from shared.models.errors import GraphRefused, PartFailure
+from shared.models.errors import GraphRefused, GraphUnavailable, PartFailure, SynchronizationFailure
 from shared.models.parts import Part
 from shared.models.records import BrokenRecord, ObjectRecord, Page, Removal
 from shared.models.runs import Counts, RunType
@@ -96,26 +96,33 @@ async def _retry(services: Services, work: Slice, deadline: datetime) -> Slice:
         with services.database.read() as connection:
             return escrows.list_due(connection, work, services.now(), _RETRIES_AT_ONCE)
 
-    while services.now() < deadline:
+    while True:
         failed_before = await asyncio.to_thread(due)
         if not failed_before:
-            return await _step(services, work, _retried)
+            return await _step(services, work, partial(_retried, services))
         answers = await asyncio.gather(*(_read_again(client, part, broken) for broken in failed_before))
         work = await _step(services, work, partial(_apply_retries, services, failed_before, answers))
-    return work
+        if any(isinstance(answer, GraphUnavailable) for answer in answers):
+            # What else is due waits for the next run: where Graph has no time for these, the rest must go on.
+            return await _step(services, work, partial(_retried, services))
+        if services.now() >= deadline:
+            return work
 
 
-async def _read_again(client: GraphClient, part: Part, broken: BrokenRecord) -> ObjectRecord | BrokenRecord | None:
+async def _read_again(
+    client: GraphClient, part: Part, broken: BrokenRecord
+) -> ObjectRecord | SynchronizationFailure | None:
     try:
         return await client.read_object(part, broken.graph_id)
-    except PartFailure as failure:
-        return replace(broken, error=failure.told())
+    except SynchronizationFailure as failure:
+        # That Graph answers nothing but errors for this one object must not fail the part every time.
+        return failure
 
 
 def _apply_retries(
     services: Services,
     failed_before: Sequence[BrokenRecord],
-    answers: Sequence[ObjectRecord | BrokenRecord | None],
+    answers: Sequence[ObjectRecord | SynchronizationFailure | None],
     connection: Connection,
     work: Slice,
     now: datetime,
@@ -131,7 +138,11 @@ def _apply_retries(
     ]
     page = Page(
         records=gone + [answer for answer in answers if isinstance(answer, ObjectRecord)],
-        broken=[answer for answer in answers if isinstance(answer, BrokenRecord)],
+        broken=[
+            replace(broken, error=answer.told())
+            for broken, answer in zip(failed_before, answers, strict=True)
+            if isinstance(answer, SynchronizationFailure)
+        ],
         next_link=None,
         delta_link=None,
     )
@@ -139,7 +150,12 @@ def _apply_retries(
     return counts, replace(work, cursor=failed_before[-1].object_id)
 
 
-def _retried(connection: Connection, work: Slice, now: datetime) -> tuple[Counts, Slice]:
+def _retried(services: Services, connection: Connection, work: Slice, now: datetime) -> tuple[Counts, Slice]:
+    """Ends the stage. Objects without a usable id cannot be asked for: when they are due, a full run is."""
+    nameless = escrows.list_due_without_id(connection, work, now)
+    if nameless:
+        escrows.put(connection, work, nameless, now, services.settings.escrow_retry)
+        slices.require_full_run(connection, work.organization.key, [work.part.name])
     return Counts(), replace(work, cursor=None, stage=Stage.DELETIONS)
 
 
@@ -201,7 +217,8 @@ def _carry_out_deletions(
     services: Services, connection: Connection, work: Slice, now: datetime
 ) -> tuple[Counts, Slice]:
     threshold = jobs.read(connection, work.organization.key).deletion_threshold
-    counts, left = pages.carry_out_deletions(connection, work, now, threshold)
+    share = services.settings.deletion_share
+    counts, left = pages.carry_out_deletions(connection, work, now, threshold, share)
     if left:
         return counts, work
     return counts, replace(work, stage=Stage.SWEEP_LINKS if work.type is RunType.FULL else Stage.CLEANUP)

@@ -15,23 +15,23 @@ from shared.api.messages import ODATA_JSON, json_answer, read_body
 from shared.api.odata import query_options
 from shared.api.routing import closed_segment, route, route_async
 from shared.api.views.provisioning import provisioning_result
-from shared.models.errors import BadRequest, ErrorDetail
+from shared.models.errors import ApiError, BadRequest, ErrorDetail, GraphUnavailable, ServiceUnavailable
 from shared.models.job_changes import CredentialsValidation, ProvisionOnDemand, SecretPair
 from shared.models.organizations import Organization
 from shared.models.parts import CATALOGUE, PartName
 from shared.models.restart import RestartRequest
 from shared.models.schema import RULE_ID, object_name
-from shared.models.synchronization import SynchronizationError
 from shared.services import services
 from shared.sync.control import pause, refuse_to_run, restart, start_job
 from shared.sync.on_demand import provision
-from shared.sync.validation import validate_saved, validate_secret
+from shared.sync.validation import Failures, GivenSecret, validate
 from shared.triggers.messages import CONNECTION, SLICES, Messages, send
 from shared.triggers.paths import JOB, JOBS, find_organizations, read_organization, service_url
 
 blueprint = func.Blueprint()
 
 _CLIENT_ID, _CLIENT_SECRET = "clientidentifier", "clientsecret"
+_TOLD_AT_ONCE = 10
 
 
 @blueprint.function_name("start_synchronization_job")
@@ -118,18 +118,13 @@ async def _validate(req: func.HttpRequest, organizations: Sequence[Organization]
     app = services()
     asked = read_body(req, CredentialsValidation, app.settings.request_body_bytes)
     refuse_other_template(asked.template_id)
-    given = None if asked.use_saved_credentials else _client_secret(asked.credentials or ())
-    for organization in organizations:
-        failures = await (
-            validate_saved(app, organization) if given is None else validate_secret(app, organization, *given)
-        )
-        if failures:
-            raise _invalid(organization, failures)
+    given = None if asked.use_saved_credentials else _given_secret(asked.credentials or ())
+    if failures := await validate(app, organizations, given):
+        raise _invalid(failures)
     return func.HttpResponse(status_code=204)
 
 
-def _client_secret(credentials: Sequence[SecretPair]) -> tuple[str | None, str] | None:
-    """The client id, where it is given, and the client secret to be validated; None for the organization's own."""
+def _given_secret(credentials: Sequence[SecretPair]) -> GivenSecret | None:
     if not credentials:
         return None
     given = {pair.key.lower(): pair.value for pair in credentials}
@@ -139,16 +134,23 @@ def _client_secret(credentials: Sequence[SecretPair]) -> tuple[str | None, str] 
             "credentials takes a ClientSecret, and a ClientIdentifier where it is another application's; "
             "with useSavedCredentials, or without credentials, the organization's own are validated."
         )
-    return given.get(_CLIENT_ID) or None, secret
+    return GivenSecret(given.get(_CLIENT_ID) or None, secret)
 
 
-def _invalid(organization: Organization, failures: Mapping[PartName, SynchronizationError]) -> BadRequest:
+def _invalid(failures: Mapping[str, Failures]) -> ApiError:
+    """The answer to credentials that do not work, or, when Graph did not say so, the request to ask again."""
     details = [
-        ErrorDetail(code=error.code or "UnknownError", message=error.message or "", target=name)
-        for name, error in failures.items()
+        ErrorDetail(failure.code, failure.message, target=part if len(failures) == 1 else f"{name}: {part}")
+        for name, of_parts in failures.items()
+        for part, failure in of_parts.items()
     ]
-    told = " ".join(f"{detail.target}: {detail.message}" for detail in details)
-    return BadRequest(f"{organization.name} cannot be synchronized. {told}", code=details[0].code, details=details)
+    told = f"{', '.join(failures)} cannot be synchronized. " + " ".join(
+        f"{detail.target}: {detail.message}" for detail in details[:_TOLD_AT_ONCE]
+    )
+    every = [failure for of_parts in failures.values() for failure in of_parts.values()]
+    if all(isinstance(failure, GraphUnavailable) for failure in every):
+        return ServiceUnavailable(told, headers={"Retry-After": "30"}, details=details)
+    return BadRequest(told, code=details[0].code, details=details)
 
 
 _TYPE_NAMES = tuple(object_name(part) for part in CATALOGUE.values())

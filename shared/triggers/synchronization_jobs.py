@@ -11,16 +11,18 @@ from sqlalchemy import Connection
 
 from shared.api.job_changes import read_change, refuse_other_template
 from shared.api.messages import ODATA_JSON, json_answer, read_body
-from shared.api.odata import expands_schema, page_of_list, query_options, select
+from shared.api.odata import Entry, expands_schema, page_of_list, query_options, select
 from shared.api.routing import route
 from shared.api.views.job import synchronization_job
 from shared.api.views.schema import synchronization_schema
 from shared.cache import jobs, selections
 from shared.models.errors import Conflict
 from shared.models.job_changes import JobCreation, JobUpdate
+from shared.models.jobs import TEMPLATE_ID
 from shared.models.organizations import Organization
+from shared.models.selection import read_selection
 from shared.services import services
-from shared.sync.configuration import change_settings, create_job, delete_job
+from shared.sync.configuration import change_selection, change_settings, create_job, delete_job
 from shared.sync.control import quarantine_on_demand
 from shared.triggers.messages import CONNECTION, SLICES, Messages, send
 from shared.triggers.paths import (
@@ -41,10 +43,21 @@ blueprint = func.Blueprint()
 def list_synchronization_jobs(req: func.HttpRequest) -> func.HttpResponse:
     """The jobs of all organizations that were registered with the application."""
     options = query_options(req, ("select", "filter", "top", "skip", "count", "expand"))
+    with_schema = expands_schema(options)
     with services().database.read() as connection:
-        with_job = [found for found in find_organizations(req, connection) if found.entity.job_id is not None]
-        entities = [_entity(req, connection, found, with_schema=expands_schema(options)) for found in with_job]
-    return json_answer(page_of_list(req, context(req, "jobs"), entities, options), content_type=ODATA_JSON)
+        listed = [
+            Entry(found.entity.job_id, TEMPLATE_ID, found)
+            for found in find_organizations(req, connection)
+            if found.entity.job_id is not None
+        ]
+        document = page_of_list(
+            req,
+            context(req, "jobs"),
+            listed,
+            lambda found: _entity(req, connection, found, with_schema=with_schema),
+            options,
+        )
+    return json_answer(document, content_type=ODATA_JSON)
 
 
 @blueprint.function_name("count_synchronization_jobs")
@@ -86,23 +99,29 @@ def get_synchronization_job(req: func.HttpRequest) -> func.HttpResponse:
     with services().database.read() as connection:
         organization = find_organization(req, connection)
         document = _document(req, connection, organization, with_schema=expands_schema(options))
-    return json_answer(select(document, options.get("select")), content_type=ODATA_JSON)
+    return json_answer(select(document, options), content_type=ODATA_JSON)
 
 
 @blueprint.function_name("patch_synchronization_job")
 @blueprint.queue_output(arg_name="messages", queue_name=SLICES, connection=CONNECTION)
 @route(blueprint, JOB, "PATCH")
 def patch_synchronization_job(req: func.HttpRequest, messages: Messages) -> func.HttpResponse:
-    """Changes the job's settings, or puts it in quarantine on demand; answers with the job as it then is."""
+    """Changes the job's settings or schema, or puts it in quarantine on demand; answers with the job as it then is."""
     app = services()
     query_options(req, ())
     with app.database.read() as connection:
         organization = find_organization(req, connection)
         job = jobs.read(connection, organization.key)
-    change = read_change(read_body(req, JobUpdate, app.settings.request_body_bytes), job)
+        parts = selections.read(connection, organization.key)
+    update = read_body(req, JobUpdate, app.settings.request_body_bytes)
+    change = read_change(update, job)
+    selection = update.schema_ and read_selection(update.schema_, parts, organization.entity.parts)
     if change.quarantine is not None:
         quarantine_on_demand(app, organization.key, change.quarantine)
-    send(messages, change_settings(app, organization.key, change.settings))
+    sent = change_settings(app, organization.key, change.settings)
+    if selection is not None:
+        sent += change_selection(app, organization.key, selection)
+    send(messages, sent)
     with app.database.read() as connection:
         return json_answer(_document(req, connection, find_organization(req, connection)), content_type=ODATA_JSON)
 

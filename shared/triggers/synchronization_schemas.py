@@ -9,16 +9,17 @@ from typing import Any
 import azure.functions as func
 
 from shared.api.messages import ODATA_JSON, json_answer, read_body
-from shared.api.odata import expands_schema, page_of_list, query_options, select
+from shared.api.odata import Entry, expands_schema, page_of_list, query_options, select
 from shared.api.routing import route
 from shared.api.secrets import read_secrets
 from shared.api.views.schema import synchronization_schema, synchronization_template
 from shared.cache import selections
 from shared.models.errors import BadRequest, NotFound
 from shared.models.job_changes import SecretsUpdate
+from shared.models.job_settings import JobSettings
 from shared.models.jobs import TEMPLATE_ID
 from shared.models.parts import CATALOGUE
-from shared.models.schema import SchemaUpdate
+from shared.models.schema import SchemaUpdate, SynchronizationTemplate
 from shared.models.selection import read_selection
 from shared.services import services
 from shared.sync.configuration import change_selection, change_settings
@@ -42,7 +43,7 @@ def get_synchronization_schema(req: func.HttpRequest) -> func.HttpResponse:
     job_id = organization.entity.job_id or ""
     schema = synchronization_schema(job_id, parts, organization.entity.parts)
     document = {"@odata.context": context(req, f"jobs('{job_id}')/schema/$entity"), **schema.wire()}
-    return json_answer(select(document, options.get("select")), content_type=ODATA_JSON)
+    return json_answer(select(document, options), content_type=ODATA_JSON)
 
 
 @blueprint.function_name("replace_synchronization_schema")
@@ -66,8 +67,16 @@ def patch_synchronization_schema(req: func.HttpRequest, messages: Messages) -> f
 def list_synchronization_templates(req: func.HttpRequest) -> func.HttpResponse:
     """The one template."""
     options = query_options(req, ("select", "filter", "top", "skip", "count", "expand"))
-    entities = [_template(req, with_schema=expands_schema(options))]
-    return json_answer(page_of_list(req, context(req, "templates"), entities, options), content_type=ODATA_JSON)
+    with_schema = expands_schema(options)
+    template = _template(req)
+    document = page_of_list(
+        req,
+        context(req, "templates"),
+        [Entry(template.id, None, template)],
+        lambda listed: _entity(listed, with_schema=with_schema),
+        options,
+    )
+    return json_answer(document, content_type=ODATA_JSON)
 
 
 @blueprint.function_name("count_synchronization_templates")
@@ -75,7 +84,7 @@ def list_synchronization_templates(req: func.HttpRequest) -> func.HttpResponse:
 def count_synchronization_templates(req: func.HttpRequest) -> func.HttpResponse:
     """How many templates there are, as plain digits."""
     query_options(req, ())
-    _template(req, with_schema=False)
+    _template(req)
     return func.HttpResponse("1", mimetype="text/plain")
 
 
@@ -84,10 +93,9 @@ def count_synchronization_templates(req: func.HttpRequest) -> func.HttpResponse:
 def get_synchronization_template(req: func.HttpRequest) -> func.HttpResponse:
     """The template, with its schema where that is asked for."""
     options = query_options(req, ("select", "expand"))
-    template = _template(req, with_schema=expands_schema(options))
-    _refuse_unknown_template(req)
-    document = {"@odata.context": context(req, "templates/$entity"), **template}
-    return json_answer(select(document, options.get("select")), content_type=ODATA_JSON)
+    entity = _entity(_named_template(req), with_schema=expands_schema(options))
+    document = {"@odata.context": context(req, "templates/$entity"), **entity}
+    return json_answer(select(document, options), content_type=ODATA_JSON)
 
 
 @blueprint.function_name("get_template_schema")
@@ -95,10 +103,9 @@ def get_synchronization_template(req: func.HttpRequest) -> func.HttpResponse:
 def get_template_schema(req: func.HttpRequest) -> func.HttpResponse:
     """What a new job synchronizes."""
     options = query_options(req, ("select",))
-    schema = _template(req, with_schema=True)["schema"]
-    _refuse_unknown_template(req)
+    schema = _entity(_named_template(req), with_schema=True)["schema"]
     document = {"@odata.context": context(req, f"templates('{TEMPLATE_ID}')/schema/$entity"), **schema}
-    return json_answer(select(document, options.get("select")), content_type=ODATA_JSON)
+    return json_answer(select(document, options), content_type=ODATA_JSON)
 
 
 @blueprint.function_name("replace_synchronization_secrets")
@@ -110,8 +117,9 @@ def replace_synchronization_secrets(req: func.HttpRequest) -> func.HttpResponse:
     with app.database.read() as connection:
         found = find_organizations(req, connection)
     settings = read_secrets(read_body(req, SecretsUpdate, app.settings.request_body_bytes))
-    for organization in found:
-        change_settings(app, organization.key, settings)
+    if settings != JobSettings():
+        for organization in found:
+            change_settings(app, organization.key, settings)
     return func.HttpResponse(status_code=204)
 
 
@@ -130,15 +138,20 @@ def _change_schema(req: func.HttpRequest, messages: Messages) -> func.HttpRespon
     return func.HttpResponse(status_code=204)
 
 
-def _template(req: func.HttpRequest, *, with_schema: bool) -> dict[str, Any]:
+def _template(req: func.HttpRequest) -> SynchronizationTemplate:
     with services().database.read() as connection:
-        application = find_organizations(req, connection)[0].entity.application
-    template = synchronization_template(application.client_id).wire()
-    if with_schema:
-        template["schema"] = synchronization_schema(TEMPLATE_ID, CATALOGUE, tuple(CATALOGUE)).wire()
+        return synchronization_template(find_organizations(req, connection)[0].entity.application.client_id)
+
+
+def _named_template(req: func.HttpRequest) -> SynchronizationTemplate:
+    template = _template(req)
+    if req.route_params["templateId"].lower() != TEMPLATE_ID.lower():
+        raise NotFound("There is no synchronization template with this id.")
     return template
 
 
-def _refuse_unknown_template(req: func.HttpRequest) -> None:
-    if req.route_params["templateId"].lower() != TEMPLATE_ID.lower():
-        raise NotFound("There is no synchronization template with this id.")
+def _entity(template: SynchronizationTemplate, *, with_schema: bool) -> dict[str, Any]:
+    entity = template.wire()
+    if with_schema:
+        entity["schema"] = synchronization_schema(TEMPLATE_ID, CATALOGUE, tuple(CATALOGUE)).wire()
+    return entity

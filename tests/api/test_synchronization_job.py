@@ -6,10 +6,11 @@ import asyncio
 import dataclasses
 import re
 from collections.abc import Awaitable, Callable, Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from enum import Enum
 from typing import Any, Literal, TypeVar
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import httpx
 import orjson
@@ -30,6 +31,12 @@ T = TypeVar("T")
 Stage = Literal["never run", "queued", "running", "succeeded", "failed"]
 
 NEVER = "0001-01-01T00:00:00Z"
+ODATA_JSON = "application/json;odata.metadata=minimal;odata.streaming=true;IEEE754Compatible=false;charset=utf-8"
+SETTINGS = [
+    {"name": "QuarantineTooManyDeletesThreshold", "value": "500"},
+    {"name": "SynchronizationInterval", "value": "PT40M"},
+    {"name": "Parts", "value": ",".join(PARTS)},
+]
 ENTRY_TYPES = ["User to User", "Group to Group", "GroupMember to GroupMember", "Site to Site", "Team to Team"]
 
 # The contract, composed for this test: every member that a job can have, each with a value of its type.
@@ -173,18 +180,111 @@ def test_a_job_has_the_contracts_shape_at_every_stage(staged: Application) -> No
     assert job["id"].split(".")[1] == UUID(staged.tenant_id).hex
     assert (job["templateId"], job["schedule"]["interval"]) == ("M365OrgCache", "PT40M")
     assert (job["status"]["quarantine"], job["status"]["escrowsPruned"]) == (None, False)
+    assert job["synchronizationJobSettings"] == SETTINGS
+
+
+def test_the_link_to_our_page_on_an_error_is_there_when_there_is_one_and_leads_to_it(
+    staged: Application, stage: Stage
+) -> None:
+    link = raw_job(staged)["status"]["troubleshootingUrl"]
+
+    if stage != "failed":
+        assert link is None
+        return
+    assert link == f"{staged.host.url}/troubleshooting/Authorization_RequestDenied"
+    page = staged.client.get(link)
+    assert (page.status_code, page.headers["Content-Type"].partition(";")[0]) == (200, "text/html")
+    assert "consent" in page.text
 
 
 def test_an_answer_has_graphs_headers_at_every_stage(staged: Application) -> None:
     for path in (jobs_path(), f"{jobs_path()}/{staged.job()['id']}"):
         answer = staged.client.get(path)
 
-        assert answer.headers["Content-Type"] == (
-            "application/json;odata.metadata=minimal;odata.streaming=true;IEEE754Compatible=false;charset=utf-8"
-        )
+        assert answer.headers["Content-Type"] == ODATA_JSON
         assert answer.headers["OData-Version"] == "4.0"
         assert UUID(answer.headers["request-id"])
         assert UUID(answer.headers["client-request-id"])
+
+
+SUBJECTS = [{"subjects": [{"objectId": "nobody", "objectTypeName": "User"}]}]
+RULE = {"synchronizationRules": [{"objectMappings": [{"name": "User to User"}]}]}
+LARGE = {"padding": "x" * 1_048_576}
+
+# Every route, in an order in which one can be asked after the other: method, path, body, status.
+EVERY_ANSWER: list[tuple[str, str, Any, int]] = [
+    ("GET", "jobs", None, 200), ("GET", "jobs?$top=0", None, 200), ("GET", "jobs?$orderby=id", None, 400),
+    ("GET", "jobs/$count", None, 200), ("GET", "jobs/$count?x=y", None, 400), ("DELETE", "jobs", None, 405),
+    ("POST", "jobs", {"templateId": "M365OrgCache"}, 409), ("POST", "jobs", {}, 400), ("POST", "jobs", LARGE, 413),
+    ("GET", "jobs/{job}", None, 200), ("GET", "jobs/{job}?$expand=schema", None, 200), ("GET", "jobs/x", None, 404),
+    ("PATCH", "jobs/{job}", {}, 200), ("PATCH", "jobs/{job}", {"id": "x"}, 400), ("PATCH", "jobs/x", {}, 404),
+    ("PATCH", "jobs/{job}", {"status": {"code": "Quarantine"}}, 409), ("PUT", "jobs/{job}", {}, 405),
+    ("POST", "jobs/{job}/start", None, 204), ("POST", "jobs/x/start", None, 404),
+    ("POST", "jobs/{job}/pause", None, 204), ("GET", "jobs/{job}/pause", None, 405),
+    ("POST", "jobs/{job}/restart", {}, 204), ("POST", "jobs/{job}/restart", {"criteria": {"resetScope": "x"}}, 400),
+    ("POST", "jobs/{job}/validateCredentials", {}, 204), ("POST", "jobs/validateCredentials", None, 204),
+    ("POST", "jobs/validateCredentials", {"credentials": [{"key": "x"}]}, 400),
+    ("POST", "jobs/{job}/provisionOnDemand", {"parameters": SUBJECTS}, 200),
+    ("POST", "jobs/{job}/provisionOnDemand", {}, 400), ("POST", "jobs/x/provisionOnDemand", {}, 404),
+    ("GET", "jobs/{job}/schema", None, 200), ("GET", "jobs/x/schema", None, 404),
+    ("PUT", "jobs/{job}/schema", RULE, 204), ("PUT", "jobs/{job}/schema", {}, 400),
+    ("PATCH", "jobs/{job}/schema", RULE, 204), ("DELETE", "jobs/{job}/schema", None, 405),
+    ("GET", "templates", None, 200), ("GET", "templates/$count", None, 200), ("POST", "templates", {}, 405),
+    ("GET", "templates/M365OrgCache", None, 200), ("GET", "templates/x", None, 404),
+    ("GET", "templates/M365OrgCache/schema", None, 200), ("PATCH", "templates/M365OrgCache/schema", {}, 405),
+    ("PUT", "secrets", {"value": []}, 204), ("PUT", "secrets", {}, 400), ("GET", "secrets", None, 405),
+    ("POST", "acquireAccessToken", {}, 404), ("GET", "", None, 404),
+    ("DELETE", "jobs/{job}", None, 204), ("DELETE", "jobs/{job}", None, 404),
+    ("POST", "jobs", {"templateId": "M365OrgCache"}, 201),
+]  # fmt: skip
+
+
+def check_headers_of(answer: httpx.Response, own: str) -> None:
+    """The headers of graph.md §2.6, of which the content's type is that of what is there."""
+    assert UUID(answer.headers["request-id"]) != UUID(own)
+    assert answer.headers["client-request-id"] == own
+    assert abs(parsedate_to_datetime(answer.headers["Date"]) - datetime.now(UTC)) < timedelta(minutes=1)
+    assert answer.headers["OData-Version"] == "4.0"
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert ("Location" in answer.headers) == (answer.status_code == 201)
+    assert ("Allow" in answer.headers) == (answer.status_code == 405)
+    if answer.status_code == 204:
+        assert answer.content == b""
+    elif "$count" in str(answer.url) and answer.status_code == 200:
+        assert answer.headers["Content-Type"] == "text/plain; charset=utf-8"
+        assert answer.content == b"1"
+    else:
+        assert answer.headers["Content-Type"] == ODATA_JSON
+        assert ("error" in answer.json()) == (answer.status_code >= 400)
+
+
+@pytest.mark.parametrize(("version", "owner"), [("v1.0", "applications"), ("beta", "servicePrincipals")])
+def test_every_answer_of_every_route_has_graphs_headers(held: Application, version: str, owner: str) -> None:
+    root = jobs_path(version, owner).removesuffix("jobs")
+    job_id = held.register()["jobId"]
+
+    for method, rest, body, status in EVERY_ANSWER:
+        own = str(uuid4())
+        path = f"{root}{rest.replace('{job}', job_id)}"
+        answer = held.client.request(method, path, json=body, headers={"client-request-id": own})
+
+        assert answer.status_code == status, (method, rest, answer.text)
+        check_headers_of(answer, own)
+
+
+def test_the_routes_of_that_list_are_all_there_are(held: Application) -> None:
+    def template(path: str) -> str:
+        known = path.partition("?")[0].replace("{job}", "{jobId}")
+        return re.sub("^templates/[^$][^/]*", "templates/{templateId}", known)
+
+    asked = {(method, template(path)) for method, path, _, status in EVERY_ANSWER if status < 300}
+    served = {
+        (method, route.template.partition("/synchronization/")[2])
+        for route in held.host.host.router.routes
+        for method in route.methods
+        if "/synchronization/" in route.template
+    }
+    assert asked == served
 
 
 def test_the_list_holds_the_job_as_it_is_read_alone(staged: Application) -> None:
@@ -226,7 +326,7 @@ def test_a_job_that_never_ran_is_disabled_and_empty(held: Application) -> None:
             "synchronizedEntryCountByType": [],
             "troubleshootingUrl": None,
         },
-        "synchronizationJobSettings": [],
+        "synchronizationJobSettings": SETTINGS,
     }
 
 
@@ -476,11 +576,11 @@ def test_the_sdk_gets_an_error_that_it_understands(held: Application, owner: str
 
 def test_the_sdk_gets_an_error_for_what_is_not_there_at_all(held: Application) -> None:
     async def read(client: GraphServiceClient) -> Any:
-        return await owner_of(client, "applications").synchronization.templates.get()
+        return await owner_of(client, "applications").synchronization.get()
 
     async def remove(client: GraphServiceClient) -> Any:
         jobs = owner_of(client, "applications").synchronization.jobs
-        return await jobs.by_synchronization_job_id("M365OrgCache.1.2").delete()
+        return await jobs.by_synchronization_job_id("M365OrgCache.1.2").schema.delete()
 
     for work, status in ((read, 404), (remove, 405)):
         with pytest.raises(ODataError) as raised:
@@ -494,11 +594,11 @@ def test_numbers_are_written_as_integers(held: Application) -> None:
     bring_to(held, "succeeded")
     text = held.client.get(jobs_path()).text
 
-    numbers = re.findall(r'"(count\w+|value|completedUnits|totalUnits)":([^,}\]]+)', text)
+    numbers = re.findall(r'"(?:count\w+|completedUnits|totalUnits)":([^,}\]]+)', text)
+    numbers += re.findall(r'"key":"[^"]+","value":([^,}\]]+)', text)
 
     assert len(numbers) >= 1 + 3 * 9 + len(ENTRY_TYPES)
-    # "value" is also the list's own member.
-    assert [found for found in numbers if not re.fullmatch(r"\d+|\[.*", found[1])] == []
+    assert [found for found in numbers if not re.fullmatch(r"\d+", found)] == []
     assert orjson.loads(text)["value"][0]["status"]["countSuccessiveCompleteFailures"] == 0
 
 

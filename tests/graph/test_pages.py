@@ -179,7 +179,7 @@ UNREADABLE: list[tuple[Any, str]] = [
     ({"id": None}, "id is not a string"),
     ({"id": 5}, "id is not a string"),
     ({"id": ["confidential"]}, "id is not a string"),
-    ({"id": ""}, "id is empty"),
+    ({"id": ""}, "id is empty, too long, or holds a NUL"),
     ({"id": "a", "@removed": "confidential"}, "@removed is no object"),
     ({"id": "a", "@removed": ["confidential"]}, "@removed is no object"),
     ({"id": "a", "@removed": {"reason": "confidential"}}, "@removed has an unknown reason"),
@@ -189,10 +189,13 @@ UNREADABLE: list[tuple[Any, str]] = [
     ({"id": "a", "members@delta": "confidential"}, "members@delta is not a list"),
     ({"id": "a", "members@delta": ""}, "members@delta is not a list"),
     ({"id": "a", "members@delta": {}}, "members@delta is not a list"),
-    ({"id": "a", "members@delta": [{"@odata.type": "confidential"}]}, "an entry of members@delta has no id"),
-    ({"id": "a", "members@delta": [{"id": "u1"}, {"id": 5}]}, "an entry of members@delta has no id"),
-    ({"id": "a", "members@delta": [{"id": ""}]}, "an entry of members@delta has no id"),
-    ({"id": "a", "members@delta": ["confidential"]}, "an entry of members@delta has no id"),
+    ({"id": "a", "members@delta": [{"@odata.type": "confidential"}]}, "an entry of members@delta has no usable id"),
+    ({"id": "a", "members@delta": [{"id": "u1"}, {"id": 5}]}, "an entry of members@delta has no usable id"),
+    ({"id": "a" * 501}, "id is empty, too long, or holds a NUL"),
+    ({"id": "a\x00"}, "id is empty, too long, or holds a NUL"),
+    ({"id": "a", "members@delta": [{"id": "b\x00"}]}, "an entry of members@delta has no usable id"),
+    ({"id": "a", "members@delta": [{"id": ""}]}, "an entry of members@delta has no usable id"),
+    ({"id": "a", "members@delta": ["confidential"]}, "an entry of members@delta has no usable id"),
 ]
 EVERY_UNREADABLE = pytest.mark.parametrize(("value", "defect"), UNREADABLE)
 

@@ -12,7 +12,7 @@ from shared.models.parts import PartName
 from shared.models.runs import Counts, PartRun, Run, RunStatus, RunType
 from shared.models.synchronization import QuarantineReason, ScheduleState, StatusCode, SynchronizationError
 from shared.sync.outcome import job_after_run, run_error, run_status, total
-from shared.sync.quarantine import QuarantineRules
+from shared.sync.quarantine import Backlog, QuarantineRules
 
 STARTED = datetime(2026, 1, 2, 3, 0, tzinfo=UTC)
 NOW = STARTED + timedelta(minutes=5)
@@ -41,13 +41,18 @@ def parts(*statuses: RunStatus, actionable: bool = False) -> list[PartRun]:
     ]
 
 
+def all_of(run: Run) -> Backlog:
+    """Nothing is left over of the run's parts, and there are no others."""
+    return Backlog({}, [part.part for part in run.parts])
+
+
 def after(job: Job, *statuses: RunStatus, counts: Counts | None = None, now: datetime = NOW) -> Job:
     part_runs = tuple(parts(*statuses))
     run = Run(
         "run", "contoso.com", RunType.FULL, run_status(part_runs), STARTED, STARTED, NOW, run_error(part_runs),
         counts or Counts(), part_runs,
     )  # fmt: skip
-    return job_after_run(job, run, {}, RULES, now)
+    return job_after_run(job, run, all_of(run), RULES, now)
 
 
 @pytest.mark.parametrize(
@@ -147,7 +152,7 @@ def refused(job: Job, *, hours: float) -> Job:
     error = SynchronizationError(code="EncounteredCredentialError", message="No token.", tenant_actionable=True)
     part_runs = (replace(parts(BAD)[0], error=error), parts(GOOD, GOOD)[1])
     run = Run("run", "contoso.com", RunType.FULL, BAD, STARTED, now, now, error, Counts(), part_runs)
-    return job_after_run(job, run, {}, RULES, now)
+    return job_after_run(job, run, all_of(run), RULES, now)
 
 
 def test_refused_credentials_quarantine_the_job_at_once() -> None:
@@ -160,8 +165,11 @@ def test_refused_credentials_quarantine_the_job_at_once() -> None:
 
 def test_a_missing_permission_of_one_part_is_no_reason_for_a_quarantine_of_all_parts_it_is() -> None:
     one = _actionable(parts(BAD, actionable=True) + parts(GOOD))
-    assert job_after_run(JOB, one, {}, RULES, NOW).quarantine is None
-    assert job_after_run(JOB, _actionable(parts(BAD, BAD, actionable=True)), {}, RULES, NOW).quarantine is not None
+    assert job_after_run(JOB, one, all_of(one), RULES, NOW).quarantine is None
+    both = _actionable(parts(BAD, BAD, actionable=True))
+    assert job_after_run(JOB, both, all_of(both), RULES, NOW).quarantine is not None
+    some = Backlog({}, list(PartName))
+    assert job_after_run(JOB, both, some, RULES, NOW).quarantine is None, "other parts were not asked for"
 
 
 def _actionable(part_runs: list[PartRun]) -> Run:

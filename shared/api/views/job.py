@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from shared.models.base import NEVER
 from shared.models.job_settings import settings_of
-from shared.models.jobs import TEMPLATE_ID, Quarantine, SynchronizationRecord
+from shared.models.jobs import TEMPLATE_ID, Job, SynchronizationRecord
 from shared.models.parts import CATALOGUE
-from shared.models.runs import Run, RunCounts
+from shared.models.runs import Run, RunCounts, RunStatus
 from shared.models.synchronization import (
+    ScheduleState,
     StringKeyLongValuePair,
     SynchronizationJob,
     SynchronizationProgress,
@@ -41,13 +42,14 @@ def synchronization_job(record: SynchronizationRecord, service_url: str) -> Sync
             last_successful_execution=_execution(record.last_successful),
             last_successful_execution_with_exports=_execution(record.last_successful_with_exports),
             progress=_progress(record),
-            quarantine=_quarantine(job.quarantine),
+            quarantine=_quarantine(job),
             steady_state_first_achieved_time=job.steady_state_first or NEVER,
             steady_state_last_achieved_time=job.steady_state_last or NEVER,
             synchronized_entry_count_by_type=[
                 StringKeyLongValuePair(key=part.entry_type, value=record.parts[name].entry_count)
                 for name, part in CATALOGUE.items()
-                if name in record.organization.entity.parts and record.parts[name].last_run is not None
+                if name in record.organization.entity.parts
+                and (record.parts[name].last_run is not None or record.parts[name].entry_count)
             ],
             troubleshooting_url=_troubleshooting_url(record, service_url),
         ),
@@ -61,7 +63,7 @@ def _troubleshooting_url(record: SynchronizationRecord, service_url: str) -> str
     if job.quarantine is not None:
         # What somebody told of a quarantine on demand is no error of ours.
         code = job.quarantine.error.code or job.quarantine.reason.value
-    elif job.escrows_pruned:
+    elif job.escrows_pruned and last is not None and last.status is not RunStatus.FAILED:
         code = "EscrowsPruned"
     elif last is not None and last.error is not None:
         code = last.error.code
@@ -70,13 +72,15 @@ def _troubleshooting_url(record: SynchronizationRecord, service_url: str) -> str
     return f"{service_url}/troubleshooting/{page_for(code or '').code}"
 
 
-def _quarantine(quarantine: Quarantine | None) -> SynchronizationQuarantine | None:
+def _quarantine(job: Job) -> SynchronizationQuarantine | None:
+    quarantine = job.quarantine
     if quarantine is None:
         return None
+    given_up = job.schedule_state is not ScheduleState.ACTIVE
     return SynchronizationQuarantine(
         current_began=quarantine.current_began,
         error=quarantine.error,
-        next_attempt=quarantine.next_attempt,
+        next_attempt=NEVER if given_up else quarantine.next_attempt,
         reason=quarantine.reason,
         series_began=quarantine.series_began,
         series_count=quarantine.series_count,

@@ -19,14 +19,17 @@ _DONE = {
     Step.MATCHING: "The object's entry in the organization cache was looked up by its id.",
     Step.EXPORT: "The organization cache holds the object as Microsoft Graph returned it.",
 }
-_OUT_OF_SCOPE = "The part is switched off, or the object does not belong to it; nothing was written."
+_LEFT_OUT = {
+    Step.IMPORT: "The part is switched off; nothing was read.",
+    Step.SCOPING: "The object does not belong to the part; nothing was written.",
+}
 _NOT_REACHED = "The step was not reached."
 
 
 def provisioning_result(organization: Organization, done: Provisioned) -> dict[str, str]:
     """Graph's stringKeyStringValuePair: the outcome, and the account of every step, each as a JSON text."""
     error = next((part.error for part in done.parts if part.error is not None), None)
-    outcome = "Skipped" if all(part.failed_at is Step.SCOPING for part in done.parts) else "Success"
+    outcome = "Skipped" if all(part.failed_at is not None for part in done.parts) else "Success"
     if error is not None:
         outcome = "Failure"
     details = {"errorCode": error.code, "errorMessage": error.message} if error is not None else {}
@@ -73,9 +76,8 @@ def _steps(part: PartProvisioned) -> list[dict[str, Any]]:
             status, description = "skipped", _NOT_REACHED
         elif step is part.failed_at:
             ended = True
-            status, description = "skipped", _OUT_OF_SCOPE
-            if part.error is not None:
-                status, description = "failure", part.error.message or ""
+            told = (part.error and part.error.message) or _LEFT_OUT.get(step, "")
+            status, description = "skipped" if part.error is None else "failure", told
         steps.append(
             {
                 "name": f"{step}: {part.part}",

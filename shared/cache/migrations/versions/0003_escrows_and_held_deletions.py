@@ -20,13 +20,14 @@ def _new_job_columns() -> tuple[sa.Column[object], ...]:
         sa.Column("escrows_pruned", sa.Boolean(), nullable=False, server_default=sa.false()),
         sa.Column("restarted_run", types.Word()),
         sa.Column("restart_scope", sa.Integer()),
+        sa.Column("restarted_at", types.UtcDateTime()),
     )
 
 
 _NEW_JOB_CHECKS = {
     "without_a_job_nothing_runs": "job_id IS NOT NULL OR status_code = 'NotConfigured'",
     "settings": "interval_seconds > 0 AND (deletion_threshold IS NULL OR deletion_threshold >= 0)",
-    "restart": "(restarted_run IS NULL) = (restart_scope IS NULL)",
+    "restart": "(restarted_run IS NULL) = (restart_scope IS NULL) AND (restarted_run IS NULL) = (restarted_at IS NULL)",
 }
 _STAGES_BEFORE = "stage IN ('listing', 'deletedItems', 'sweepLive', 'sweepAll', 'sweepLinks', 'cleanup')"
 _STAGES = (
@@ -80,7 +81,9 @@ def upgrade() -> None:
         sa.Column("reason", types.Word(), nullable=False),
         sa.Column("held_at", types.UtcDateTime(), nullable=False),
         sa.Column("approved", sa.Boolean(), nullable=False),
-        sa.CheckConstraint("reason IN ('changed', 'deleted', 'absent')", name=op.f("ck_held_deletions_reason")),
+        sa.CheckConstraint(
+            "reason IN ('changed', 'deleted', 'absent', 'outOfScope')", name=op.f("ck_held_deletions_reason")
+        ),
         sa.PrimaryKeyConstraint("organization_id", "part", "object_id", name=op.f("pk_held_deletions")),
     )
 

@@ -8,11 +8,12 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, Connection, and_, delete, func, select, update
 
 from shared.cache import bulk
+from shared.cache.tables import escrows, objects
 from shared.cache.tables import held_deletions as held
-from shared.cache.tables import objects
 from shared.models.escrows import HeldDeletionEntity
 from shared.models.parts import PartName
 from shared.models.records import ObjectRecord, Removal
+from shared.models.runs import RunType
 from shared.models.slices import Slice
 
 ABSENT = "absent"
@@ -57,21 +58,21 @@ def release(connection: Connection, work: Slice, ids: Collection[str]) -> Mappin
 
 
 def count(connection: Connection, work: Slice) -> int:
-    """How many of the part's deletions wait without approval."""
+    """How many of the part's deletions wait without approval, and can be carried out."""
     return connection.execute(
-        select(func.count()).select_from(held).where(_of_part(work), ~held.c.approved)
+        select(func.count()).select_from(held).where(_of_part(work), ~held.c.approved, _is_certain(work))
     ).scalar_one()
 
 
 def are_held_back(connection: Connection, key: int) -> bool:
     """Whether any of the organization's deletions wait for approval."""
-    some = select(held.c.object_id).where(held.c.organization_id == key, ~held.c.approved).limit(1)
+    some = select(held.c.object_id).where(held.c.organization_id == key, ~held.c.approved, _is_certain()).limit(1)
     return connection.execute(some).first() is not None
 
 
 def next_removals(connection: Connection, work: Slice, *, approved_only: bool, limit: int) -> Sequence[ObjectRecord]:
     """The next deletions to be carried out, as records."""
-    query = select(held.c.object_id, held.c.reason).where(_of_part(work))
+    query = select(held.c.object_id, held.c.reason).where(_of_part(work), _is_certain(work))
     if approved_only:
         query = query.where(held.c.approved)
     rows = connection.execute(query.order_by(held.c.object_id).limit(limit))
@@ -123,6 +124,21 @@ def list_all(connection: Connection, key: int, skip: int, top: int) -> Sequence[
         )
         for row in rows
     ]
+
+
+def _is_certain(work: Slice | None = None) -> ColumnElement[bool]:
+    """Not where a later record of the object could not be read: perhaps it says that the object is there again.
+
+    Of what failed in earlier runs, the complete listing of a full one knows better.
+    """
+    put_aside = select(escrows.c.object_id).where(
+        escrows.c.organization_id == held.c.organization_id,
+        escrows.c.part == held.c.part,
+        escrows.c.object_id == held.c.object_id,
+    )
+    if work is not None and work.type is RunType.FULL:
+        put_aside = put_aside.where(escrows.c.generation >= work.generation)
+    return ~put_aside.correlate(held).exists()
 
 
 def _of_part(work: Slice) -> ColumnElement[bool]:

@@ -27,10 +27,8 @@ def finish_part(
     """
     now, key = services.now(), work.organization.key
     organizations.lock(connection, key)
-    if error is None and work.type is RunType.FULL:
-        escrows.forget_unseen(connection, work)
-        if work.rebuild:
-            pages.recount_entries(connection, key, work.part.name)
+    if error is None and work.type is RunType.FULL and work.rebuild:
+        pages.recount_entries(connection, key, work.part.name)
     escrowed = escrows.count(connection, work)
     status, told = part_outcome(work.part.name, error, escrowed, held_deletions.count(connection, work))
     slices.finish_part(connection, work, status, told, escrowed, now)

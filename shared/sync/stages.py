@@ -21,7 +21,7 @@ from shared.cache import escrows, jobs, objects, pages, slices, sweep
 from shared.graph.client import GraphClient
 from shared.graph.read_ahead import read_ahead
 from shared.models.errors import GraphRefused, GraphUnavailable, PartFailure, SynchronizationFailure
-from shared.models.parts import Part
+from shared.models.parts import Part, PartName
 from shared.models.records import BrokenRecord, ObjectRecord, Page, Removal
 from shared.models.runs import Counts, RunType
 from shared.models.slices import Slice, Stage
@@ -136,6 +136,9 @@ def _apply_retries(
         for object_id in disappeared
         if objects.find_live(connection, work.organization.key, work.part.name, object_id) is not None
     ]
+    if disappeared and not work.part.keeps_objects and PartName.GROUPS not in work.organization.entity.parts:
+        # Nor does another part know whether the links are to go: a complete listing does.
+        slices.require_full_run(connection, work.organization.key, [work.part.name])
     page = Page(
         records=gone + [answer for answer in answers if isinstance(answer, ObjectRecord)],
         broken=[
@@ -216,6 +219,9 @@ def _sweep_objects(connection: Connection, work: Slice, now: datetime) -> tuple[
 def _carry_out_deletions(
     services: Services, connection: Connection, work: Slice, now: datetime
 ) -> tuple[Counts, Slice]:
+    if work.type is RunType.FULL:
+        # The listing is complete: an object that failed earlier and was not named is as gone as the others.
+        escrows.forget_unseen(connection, work)
     threshold = jobs.read(connection, work.organization.key).deletion_threshold
     share = services.settings.deletion_share
     counts, left = pages.carry_out_deletions(connection, work, now, threshold, share)

@@ -94,8 +94,18 @@ def test_a_paused_job_rests_and_goes_on_where_it_was(application: Application) -
     assert application.compare().differences == []
 
 
+def test_restart_with_none_leaves_a_job_that_is_going_alone(application: Application) -> None:
+    act(application, "start")
+    before = application.sync_state()
+    criteria = SynchronizationJobRestartCriteria(reset_scope=SynchronizationJobRestartScope("None"))
+    body = RestartPostRequestBody()
+    body.criteria = criteria
+    act(application, "restart", body)
+    assert application.sync_state() == before
+
+
 @pytest.mark.parametrize(
-    ("scope", "expected"), [(None, "Full"), ("Watermark", "Full"), ("Full", "Full"), ("None", "Incremental")]
+    ("scope", "expected"), [(None, "Full"), ("Watermark", "Full"), ("Full", "Full"), ("QuarantineState", "Incremental")]
 )
 def test_restart_throws_away_what_its_scope_says(application: Application, scope: str | None, expected: str) -> None:
     act(application, "start")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import httpx
@@ -131,34 +131,32 @@ def test_a_change_of_a_job_that_is_not_there_is_not_found(application: Applicati
 # --- What is sent back as it was read -----------------------------------------------------------------------------
 
 
-def prepare_paused(application: Application) -> None:
-    application.start()
+def pause(application: Application) -> None:
     application.client.post(f"{jobs_path()}/{application.job()['id']}/pause").raise_for_status()
 
 
-STATES = {
+STATES: dict[str, Callable[[Application], object]] = {
     "never run": lambda _: None,
-    "queued": lambda application: application.start(),
-    "paused": prepare_paused,
+    "queued": Application.start,
+    "paused": pause,
     "quarantined": lambda application: (application.start(), put_in_quarantine(application, "Wait.")),
-    "without a threshold": lambda application: change(application, **{THRESHOLD: "None", PARTS: "teams"}),
+    "with other settings": lambda application: change(application, **{THRESHOLD: "None", PARTS: "teams"}),
 }
+"""What brings a job to the state from the one before."""
 
 
-@pytest.mark.parametrize("prepare", STATES.values(), ids=STATES)
-def test_a_job_that_is_sent_back_as_it_was_read_stays_as_it_is_whole_and_in_pieces(
-    application: Application, prepare: Any
-) -> None:
-    prepare(application)
+def test_a_job_that_is_sent_back_as_it_was_read_stays_as_it_is_whole_and_in_pieces(application: Application) -> None:
     path = f"{jobs_path()}/{application.job()['id']}"
-    job, whole = application.client.get(path).json(), application.client.get(f"{path}?$expand=schema").json()
-    before = rows(application)
+    for state, bring in STATES.items():
+        bring(application)
+        job, whole = application.client.get(path).json(), application.client.get(f"{path}?$expand=schema").json()
+        before = rows(application)
 
-    pieces = [{name: value} for name, value in whole.items()]
-    pieces += [{"status": {"code": job["status"]["code"]}}, {"status": {"quarantine": job["status"]["quarantine"]}}]
-    for body in (job, whole, {**job, "@odata.type": "#microsoft.graph.synchronizationJob", "more": 1}, {}, *pieces):
-        assert send(application, body).raise_for_status().json() == job
-        assert rows(application) == before
+        pieces = [{name: value} for name, value in whole.items()]
+        pieces += [{"status": {name: job["status"][name]}} for name in ("code", "quarantine")]
+        for body in (job, whole, {**job, "@odata.type": "#microsoft.graph.synchronizationJob", "more": 1}, {}, *pieces):
+            assert send(application, body).raise_for_status().json() == job, state
+            assert rows(application) == before, state
 
 
 def test_a_status_that_is_sent_back_is_no_wish_though_the_job_went_on_meanwhile(application: Application) -> None:
@@ -228,13 +226,11 @@ def test_the_words_of_a_quarantine_may_hold_any_character(
             assert job["status"]["quarantine"]["error"]["message"].replace("\u0000", "") == words.replace("\u0000", "")
 
 
-@pytest.mark.parametrize("prepare", [STATES["never run"], STATES["paused"]], ids=["never run", "paused"])
-def test_a_job_that_is_not_started_cannot_be_put_in_quarantine_and_keeps_its_settings(
-    application: Application, prepare: Any
-) -> None:
-    prepare(application)
-    message = refused(application, {"status": {"code": "Quarantine"}, "schedule": {"interval": "PT1H"}}, status=409)
-    assert "started" in message
+def test_a_job_that_is_not_started_cannot_be_put_in_quarantine_and_keeps_its_settings(application: Application) -> None:
+    for bring in (STATES["never run"], STATES["paused"]):
+        bring(application)
+        message = refused(application, {"status": {"code": "Quarantine"}, "schedule": {"interval": "PT1H"}}, status=409)
+        assert "started" in message
 
 
 def test_a_quarantine_that_is_asked_for_again_stays_as_it_is_and_settings_are_changed_beside_it(

@@ -15,9 +15,10 @@ from shared.cache import tables as t
 from shared.models.escrows import HeldDeletionEntity
 from shared.models.organizations import Organization
 from shared.models.parts import CATALOGUE, PartName
-from shared.models.records import ObjectRecord
+from shared.models.records import BrokenRecord, ObjectRecord
 from shared.models.runs import Counts, RunType
 from shared.models.slices import Slice
+from shared.models.synchronization import SynchronizationError
 from tests.cache.work import LATER, NOW, Cache, hard_deleted, live, soft_deleted, with_links
 
 USERS, GROUPS, MEMBERS, SITES, TEAMS = PartName
@@ -366,6 +367,42 @@ def test_a_full_run_without_the_list_of_soft_deleted_objects_makes_no_soft_delet
     cache.carry_out_deletions(work)
     assert {name: row.deleted_at is None for name, row in cache.objects(contoso).items()} == dict.fromkeys("abc", True)
     assert cache.live_objects(contoso) == {"c"}
+
+
+@pytest.mark.parametrize("how", ["approved", "threshold", "full"])
+def test_what_waits_is_not_deleted_while_the_last_word_of_it_cannot_be_read(
+    cache: Cache, contoso: Organization, how: str
+) -> None:
+    cache.run(contoso, USERS, *map(live, "abc"))
+    cache.run(contoso, MEMBERS, with_links("g", "a", "b"))
+    run(cache, contoso, *map(hard_deleted, "ab"), threshold=1)
+    if how == "approved":
+        approve(cache, contoso)
+    work = cache.begin(contoso, run_type=RunType.FULL if how == "full" else INCREMENTAL)
+    # Perhaps it says that the user is there again.
+    error = SynchronizationError(code="MalformedRecord", message="It cannot be read.")
+    cache.apply_page(work, live("c"), broken=[BrokenRecord("a", error, b'{"id":"a"}')])
+    cache.carry_out_deletions(work, threshold=0 if how == "approved" else 1, now=LATER)
+    assert cache.live_objects(contoso) == {"a", "c"}
+    assert cache.live_links(contoso) == {("g", "a")}
+    # It is no reason for a quarantine either.
+    assert cache.read(lambda c: held_deletions.count(c, work)) == 0
+
+    cache.apply_page(work, replace(live("a"), links_complete=True))
+    cache.carry_out_deletions(work)
+    assert (cache.live_objects(contoso), waiting(cache, contoso)) == ({"a", "c"}, {})
+
+
+def test_an_object_that_failed_once_and_is_in_no_listing_any_more_goes(cache: Cache, contoso: Organization) -> None:
+    cache.run(contoso, USERS, *map(live, "abc"))
+    work = cache.begin(contoso)
+    error = SynchronizationError(code="MalformedRecord", message="It cannot be read.")
+    cache.apply_page(work, live("b"), live("c"), broken=[BrokenRecord("a", error, b'{"id":"a"}')])
+    cache.sweep(cache.listed(work))
+    cache.finish(work)
+    assert cache.live_objects(contoso) == {"a", "b", "c"}
+    full(cache, contoso, live("b"), live("c"))
+    assert (cache.live_objects(contoso), waiting(cache, contoso)) == ({"b", "c"}, {})
 
 
 # --- Groups and their links -------------------------------------------------------------------------------------------

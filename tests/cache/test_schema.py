@@ -22,6 +22,8 @@ from shared.cache.migrations import configuration, upgrade
 from shared.models.errors import Conflict
 from shared.models.organizations import Organization
 from shared.models.parts import PartName
+from shared.models.synchronization import ScheduleState, StatusCode
+from shared.sync.lifecycle import Condition
 from tests.cache.work import NOW, Cache, live, opened_cache, with_links
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -171,6 +173,68 @@ def test_a_job_or_part_in_a_state_that_cannot_be_is_refused(
 ) -> None:
     with pytest.raises(IntegrityError):
         cache.write(lambda c: c.execute(update(table).where(table.c.organization_id == contoso.key).values(**changed)))
+
+
+QUARANTINE: dict[str, Any] = {
+    "quarantine_reason": "Unknown",
+    "quarantine_current_began_at": NOW,
+    "quarantine_series_began_at": NOW,
+    "quarantine_series_count": 0,
+    "quarantine_next_attempt_at": NOW,
+}
+NO_QUARANTINE = dict.fromkeys(QUARANTINE)
+
+
+def is_taken(cache: Cache, organization: Organization, **changed: Any) -> bool:
+    """Whether the database takes a job like this."""
+    statement = update(t.jobs).where(t.jobs.c.organization_id == organization.key).values(**changed)
+    try:
+        cache.write(lambda c: c.execute(statement))
+    except IntegrityError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("schedule_state", ScheduleState)
+@pytest.mark.parametrize("status_code", StatusCode)
+def test_a_job_shows_only_what_a_condition_of_its_life_shows(
+    cache: Cache, contoso: Organization, schedule_state: ScheduleState, status_code: StatusCode
+) -> None:
+    shown = {
+        (found.schedule_state, found.status_code(has_run=has_run)) for found in Condition for has_run in (True, False)
+    }
+    pair = {"schedule_state": schedule_state, "status_code": status_code}
+    possible = (schedule_state, status_code) in shown
+    in_quarantine = status_code is StatusCode.QUARANTINE
+
+    assert is_taken(cache, contoso, **pair, **NO_QUARANTINE) == (possible and not in_quarantine)
+    assert is_taken(cache, contoso, **pair, **QUARANTINE) == (possible and in_quarantine)
+    # Of a job that was deleted nothing is left, and nothing but an active one is due.
+    last = QUARANTINE if in_quarantine else NO_QUARANTINE
+    without_job = possible and status_code is StatusCode.NOT_CONFIGURED
+    assert is_taken(cache, contoso, **pair, **last, job_id=None) == without_job
+    assert is_taken(cache, contoso, **pair, **last, job_id="x") == possible
+    due = possible and schedule_state is ScheduleState.ACTIVE
+    assert is_taken(cache, contoso, **pair, **last, next_run_at=NOW) == due
+
+
+@pytest.mark.parametrize("schedule_state", ["Active", "Disabled"])
+def test_a_quarantine_is_kept_whole(cache: Cache, contoso: Organization, schedule_state: str) -> None:
+    pair = {"schedule_state": schedule_state, "status_code": "Quarantine"}
+    for missing in QUARANTINE:
+        assert not is_taken(cache, contoso, **pair, **QUARANTINE | {missing: None}), missing
+    assert is_taken(cache, contoso, **pair, **QUARANTINE)
+
+
+def test_settings_and_restarts_that_cannot_be_are_refused(cache: Cache, contoso: Organization) -> None:
+    restarted = {"restarted_run": "r", "restart_scope": 4, "restarted_at": NOW}
+    assert is_taken(cache, contoso, **restarted)
+    for missing in restarted:
+        assert not is_taken(cache, contoso, **{missing: None}), missing
+    for impossible in ({"interval_seconds": 0}, {"interval_seconds": -1}, {"deletion_threshold": -1}):
+        assert not is_taken(cache, contoso, **impossible), impossible
+    for possible in ({"interval_seconds": 1}, {"deletion_threshold": 0}, {"deletion_threshold": None}):
+        assert is_taken(cache, contoso, **possible), possible
 
 
 # --- Registration -------------------------------------------------------------------------------------------------

@@ -13,7 +13,6 @@ from shared.cache.tables import held_deletions as held
 from shared.models.escrows import HeldDeletionEntity
 from shared.models.parts import PartName
 from shared.models.records import ObjectRecord, Removal
-from shared.models.runs import RunType
 from shared.models.slices import Slice
 
 ABSENT = "absent"
@@ -60,7 +59,7 @@ def release(connection: Connection, work: Slice, ids: Collection[str]) -> Mappin
 def count(connection: Connection, work: Slice) -> int:
     """How many of the part's deletions wait without approval, and can be carried out."""
     return connection.execute(
-        select(func.count()).select_from(held).where(_of_part(work), ~held.c.approved, _is_certain(work))
+        select(func.count()).select_from(held).where(_of_part(work), ~held.c.approved, _is_certain())
     ).scalar_one()
 
 
@@ -72,7 +71,7 @@ def are_held_back(connection: Connection, key: int) -> bool:
 
 def next_removals(connection: Connection, work: Slice, *, approved_only: bool, limit: int) -> Sequence[ObjectRecord]:
     """The next deletions to be carried out, as records."""
-    query = select(held.c.object_id, held.c.reason).where(_of_part(work), _is_certain(work))
+    query = select(held.c.object_id, held.c.reason).where(_of_part(work), _is_certain())
     if approved_only:
         query = query.where(held.c.approved)
     rows = connection.execute(query.order_by(held.c.object_id).limit(limit))
@@ -126,18 +125,13 @@ def list_all(connection: Connection, key: int, skip: int, top: int) -> Sequence[
     ]
 
 
-def _is_certain(work: Slice | None = None) -> ColumnElement[bool]:
-    """Not where a later record of the object could not be read: perhaps it says that the object is there again.
-
-    Of what failed in earlier runs, the complete listing of a full one knows better.
-    """
+def _is_certain() -> ColumnElement[bool]:
+    """Not where a later record of the object could not be read: perhaps it says that the object is there again."""
     put_aside = select(escrows.c.object_id).where(
         escrows.c.organization_id == held.c.organization_id,
         escrows.c.part == held.c.part,
         escrows.c.object_id == held.c.object_id,
     )
-    if work is not None and work.type is RunType.FULL:
-        put_aside = put_aside.where(escrows.c.generation >= work.generation)
     return ~put_aside.correlate(held).exists()
 
 

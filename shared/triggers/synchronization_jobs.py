@@ -119,7 +119,8 @@ def patch_synchronization_job(req: func.HttpRequest, messages: Messages) -> func
     if change.quarantine is not None:
         quarantine_on_demand(app, organization.key, change.quarantine)
     sent = change_settings(app, organization.key, change.settings)
-    if selection is not None:
+    # A schema that is sent back as it was read must not undo a change of the setting Parts beside it.
+    if selection is not None and selection != {name: parts[name].select for name in organization.entity.parts}:
         sent += change_selection(app, organization.key, selection)
     send(messages, sent)
     with app.database.read() as connection:

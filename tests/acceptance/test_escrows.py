@@ -12,9 +12,16 @@ import pytest
 
 from local.tenant import Directory, Options, TenantServer
 from tests.application import APPLICATION, NAME, Application, running_application
+from tests.databases import Kind
 
 SMALL = {"users": 60, "groups": 12, "sites": 4, "seed": 5}
 CALM = Options(page_size=20, member_slice=10, replay_probability=0, empty_page_probability=0)
+
+
+@pytest.fixture
+def database_kind() -> Kind:
+    """SQLite alone: what differs between the databases is tested in tests/cache and tests/sync, on both."""
+    return "sqlite"
 
 
 @pytest.fixture

@@ -10,8 +10,15 @@ import pytest
 
 from local.tenant import Directory, Options, TenantServer
 from tests.application import APPLICATION, NAME, Application, running_application
+from tests.databases import Kind
 
 THRESHOLD = 3
+
+
+@pytest.fixture
+def database_kind() -> Kind:
+    """SQLite alone: what differs between the databases is tested in tests/cache and tests/sync, on both."""
+    return "sqlite"
 
 
 @pytest.fixture

@@ -392,6 +392,19 @@ def test_a_schema_in_the_change_of_a_job_is_taken_like_a_schema_of_its_own(synch
     assert "User to User" in refused(synchronized, {"schema": wrong, "schedule": {"interval": "PT3H"}})
 
 
+def test_a_schema_that_is_sent_back_as_it_was_read_takes_nothing_from_a_setting_beside_it(
+    application: Application,
+) -> None:
+    path = f"{jobs_path()}/{application.job()['id']}"
+    job = application.client.get(f"{path}?$expand=schema").json()
+    job["synchronizationJobSettings"][2]["value"] = "users,teams"
+
+    told = send(application, job).raise_for_status().json()
+
+    assert shown(told)[PARTS] == "users,teams"
+    assert application.client.get(f"/organizations/{NAME}").json()["parts"] == ["users", "teams"]
+
+
 # --- The threshold ------------------------------------------------------------------------------------------------
 
 

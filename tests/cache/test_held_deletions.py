@@ -55,6 +55,7 @@ def run(
         work = cache.listed(work)
         if work.part.keeps_objects:
             counts += to_the_end(cache, work, lambda c, step: pages.sweep_objects(c, step, now, soft_deleted_too=True))
+        cache.write(lambda c: escrows.forget_unseen(c, work))
     counts += cache.carry_out_deletions(work, threshold, now)
     if run_type is RunType.FULL and work.part.relations:
         counts += to_the_end(cache, work, lambda c, step: pages.sweep_links(c, step, now))

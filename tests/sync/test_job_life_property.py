@@ -434,6 +434,10 @@ class JobLife(RuleBasedStateMachine):
             if record.last and record.job.last_run != before and record.last.status is RunStatus.SUCCEEDED:
                 assert self.condition is Condition.STARTED
                 return
+            if self.condition is Condition.PAUSED:
+                # Parts that had ended before were the reason, and somebody has to look after their objects.
+                assert record.job.escrows_pruned
+                self.start_by_graph()
             self.forward(hours=6)
         raise AssertionError(f"stuck: {self.record}")
 

@@ -6,7 +6,17 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection, delete, select, tuple_
 
-from shared.cache.tables import escrows, held_deletions, links, objects, organizations, seen_links, seen_objects
+from shared.cache.tables import (
+    escrows,
+    held_deletions,
+    links,
+    objects,
+    organizations,
+    seen_links,
+    seen_objects,
+    staged_pages,
+    throttles,
+)
 
 ROWS_PER_TRANSACTION = 10_000
 
@@ -27,7 +37,7 @@ def purge(connection: Connection, key: int) -> bool:
     )
     if connection.execute(removed.with_for_update()).first() is None:
         return False
-    for table in (seen_links, seen_objects, held_deletions, escrows, links, objects):
+    for table in (throttles, staged_pages, seen_links, seen_objects, held_deletions, escrows, links, objects):
         identity = tuple_(*table.primary_key.columns)
         some = select(*table.primary_key.columns).where(table.c.organization_id == key).limit(ROWS_PER_TRANSACTION)
         if connection.execute(delete(table).where(identity.in_(some))).rowcount:

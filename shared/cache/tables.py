@@ -21,6 +21,7 @@ from sqlalchemy import (
     MetaData,
     Table,
     Text,
+    false,
     text,
 )
 
@@ -157,10 +158,28 @@ parts = Table(
     Column("entry_count", BigInteger, nullable=False, server_default="0"),
     Column("last_run", Word),
     Column("last_successful_at", UtcDateTime),
+    Column("listed_at", UtcDateTime),
+    Column("refresh_at", UtcDateTime),
+    Column("parity_checked_at", UtcDateTime),
+    Column("parity_expected", BigInteger),
+    Column("parity_cached", BigInteger),
+    Column("parity_recheck_at", UtcDateTime),
     CheckConstraint("full_run_required OR delta_link IS NOT NULL", name="incremental_needs_a_cursor"),
     CheckConstraint("entry_count >= 0", name="entry_count"),
     CheckConstraint("full_run_required OR NOT rebuild", name="rebuilding_takes_a_full_run"),
+    CheckConstraint(
+        "(parity_checked_at IS NULL) = (parity_expected IS NULL)"
+        " AND (parity_checked_at IS NULL) = (parity_cached IS NULL)",
+        name="parity",
+    ),
 )
+for _due in ("refresh_at", "parity_recheck_at"):
+    Index(
+        f"ix_parts_{_due}",
+        parts.c[_due],
+        sqlite_where=parts.c[_due].is_not(None),
+        postgresql_where=parts.c[_due].is_not(None),
+    )
 
 _FINISHED = "('Succeeded', 'EntryLevelErrors', 'Failed', 'Cancelled')"
 
@@ -204,6 +223,7 @@ runs = Table(
     _organization_id(),
     Column("run_id", Word, primary_key=True),
     Column("queued_at", UtcDateTime, nullable=False),
+    Column("keeps_cursors", Boolean, nullable=False, server_default=false()),
     *_execution_columns(),
     *_execution_checks(),
 )
@@ -229,15 +249,18 @@ run_parts = Table(
     Column("delta_link", Text),
     Column("generation", BigInteger),
     Column("total", BigInteger),
+    Column("staged", BigInteger, nullable=False, server_default="0"),
+    Column("resource_units", BigInteger, nullable=False, server_default="0"),
     Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("restarts", Integer, nullable=False, server_default="0"),
     Column("fence", BigInteger, nullable=False, server_default="0"),
     Column("lease_until", UtcDateTime),
     Column("wake_at", UtcDateTime),
     ForeignKeyConstraint(["organization_id", "run_id"], ["runs.organization_id", "runs.run_id"]),
     *_execution_checks(),
     CheckConstraint(
-        "stage IN ('listing', 'retries', 'deletedItems', 'sweepLive', 'sweepAll', 'deletions', 'sweepLinks',"
-        " 'cleanup')",
+        "stage IN ('listing', 'retries', 'deletedItems', 'applyLive', 'applyAll', 'sweepLive', 'sweepAll',"
+        " 'deletions', 'sweepLinks', 'cleanup')",
         name="stage",
     ),
     CheckConstraint("ended_at IS NULL OR (lease_until IS NULL AND wake_at IS NULL)", name="finished_is_idle"),
@@ -282,6 +305,28 @@ links = Table(
     Column("generation", BigInteger, nullable=False),
 )
 Index("ix_links_target_id", links.c.organization_id, links.c.target_id)
+
+staged_pages = Table(
+    "staged_pages",
+    metadata,
+    _bulk_organization_id(),
+    Column("part", Word, primary_key=True),
+    Column("generation", BigInteger, primary_key=True),
+    Column("number", BigInteger, primary_key=True),
+    Column("soft_deleted", Boolean, nullable=False),
+    Column("objects", Integer, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+)
+"""Pages that a full run has received beside the visible cache; they are applied once its listing is complete."""
+
+throttles = Table(
+    "throttles",
+    metadata,
+    _bulk_organization_id(),
+    Column("family", Word, primary_key=True),
+    Column("until", UtcDateTime, nullable=False),
+)
+"""Until when Graph asked not to be asked: one budget for each organization and family of services."""
 
 seen_objects = Table(
     "seen_objects",

@@ -1,0 +1,92 @@
+"""What is read beside the cache, how long cursors live, who is throttled, and whether counts agree."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+from shared.cache import types
+
+revision = "0004"
+down_revision = "0003"
+branch_labels = None
+depends_on = None
+
+_NEW_PART_COLUMNS = (
+    ("listed_at", types.UtcDateTime()),
+    ("refresh_at", types.UtcDateTime()),
+    ("parity_checked_at", types.UtcDateTime()),
+    ("parity_expected", sa.BigInteger()),
+    ("parity_cached", sa.BigInteger()),
+    ("parity_recheck_at", types.UtcDateTime()),
+)
+_PARITY = (
+    "(parity_checked_at IS NULL) = (parity_expected IS NULL) AND (parity_checked_at IS NULL) = (parity_cached IS NULL)"
+)
+_NEW_RUN_PART_COLUMNS = (
+    ("staged", sa.BigInteger()),
+    ("resource_units", sa.BigInteger()),
+    ("restarts", sa.Integer()),
+)
+_STAGES_BEFORE = (
+    "stage IN ('listing', 'retries', 'deletedItems', 'sweepLive', 'sweepAll', 'deletions', 'sweepLinks', 'cleanup')"
+)
+_STAGES = (
+    "stage IN ('listing', 'retries', 'deletedItems', 'applyLive', 'applyAll', 'sweepLive', 'sweepAll',"
+    " 'deletions', 'sweepLinks', 'cleanup')"
+)
+
+
+def upgrade() -> None:
+    with op.batch_alter_table("parts") as parts:
+        for name, kind in _NEW_PART_COLUMNS:
+            parts.add_column(sa.Column(name, kind))
+        parts.create_check_constraint(op.f("ck_parts_parity"), _PARITY)
+    op.execute("UPDATE parts SET listed_at = last_successful_at")
+    # Nothing says how old the cursors are that are there already: the planner refreshes them at once.
+    op.execute("UPDATE parts SET refresh_at = last_successful_at WHERE delta_link IS NOT NULL")
+    for name in ("refresh_at", "parity_recheck_at"):
+        some = sa.text(f"{name} IS NOT NULL")
+        op.create_index(f"ix_parts_{name}", "parts", [name], sqlite_where=some, postgresql_where=some)
+    op.add_column("runs", sa.Column("keeps_cursors", sa.Boolean(), nullable=False, server_default=sa.false()))
+    with op.batch_alter_table("run_parts") as run_parts:
+        for name, kind in _NEW_RUN_PART_COLUMNS:
+            run_parts.add_column(sa.Column(name, kind, nullable=False, server_default="0"))
+        run_parts.drop_constraint("ck_run_parts_stage")
+        run_parts.create_check_constraint(op.f("ck_run_parts_stage"), _STAGES)
+    op.create_table(
+        "staged_pages",
+        sa.Column("organization_id", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("part", types.Word(), nullable=False),
+        sa.Column("generation", sa.BigInteger(), nullable=False),
+        sa.Column("number", sa.BigInteger(), nullable=False),
+        sa.Column("soft_deleted", sa.Boolean(), nullable=False),
+        sa.Column("objects", sa.Integer(), nullable=False),
+        sa.Column("body", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("organization_id", "part", "generation", "number", name=op.f("pk_staged_pages")),
+    )
+    op.create_table(
+        "throttles",
+        sa.Column("organization_id", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("family", types.Word(), nullable=False),
+        sa.Column("until", types.UtcDateTime(), nullable=False),
+        sa.PrimaryKeyConstraint("organization_id", "family", name=op.f("pk_throttles")),
+    )
+
+
+def downgrade() -> None:
+    op.drop_table("throttles")
+    op.drop_table("staged_pages")
+    op.execute("UPDATE run_parts SET stage = 'listing', cursor = NULL WHERE stage IN ('applyLive', 'applyAll')")
+    with op.batch_alter_table("run_parts") as run_parts:
+        run_parts.drop_constraint("ck_run_parts_stage")
+        run_parts.create_check_constraint(op.f("ck_run_parts_stage"), _STAGES_BEFORE)
+        for name, _ in reversed(_NEW_RUN_PART_COLUMNS):
+            run_parts.drop_column(name)
+    op.drop_column("runs", "keeps_cursors")
+    for name in ("refresh_at", "parity_recheck_at"):
+        op.drop_index(f"ix_parts_{name}", "parts")
+    with op.batch_alter_table("parts") as parts:
+        parts.drop_constraint("ck_parts_parity")
+        for name, _ in reversed(_NEW_PART_COLUMNS):
+            parts.drop_column(name)

@@ -156,7 +156,7 @@ def part_run(row: Row[Any]) -> PartRun:
         part=PartName(row.part),
         type=RunType(row.type),
         status=RunStatus(row.status),
-        completed=counts.imported,
+        completed=counts.imported + row.staged,
         total=row.total,
         counts=counts,
         start_time=row.started_at,

@@ -130,6 +130,8 @@ def take(connection: Connection, message: SliceMessage, now: datetime, lease: ti
         started_at=taken.started_at,
         last_error=runs.read_error(row),
         rebuild=state.rebuild,
+        beside=taken.type == RunType.FULL and state.listed_at is not None,
+        staged=taken.staged,
     )
 
 
@@ -174,6 +176,7 @@ def advance(
         delta_link=work.delta_link,
         generation=work.generation,
         total=work.total,
+        staged=work.staged,
         attempts=0,
         lease_until=now + lease,
         wake_at=now + lease,
@@ -197,11 +200,30 @@ def restart_full(connection: Connection, work: Slice) -> Slice:
         cursor=None,
         delta_link=None,
         generation=generation,
+        staged=0,
+        restarts=run_parts.c.restarts + 1,
         imported=0,
         entitled=0,
         entitled_for_provisioning=0,
     )
     return replace(work, type=RunType.FULL, stage=Stage.LISTING, cursor=None, delta_link=None, generation=generation)
+
+
+def count_restarts(connection: Connection, work: Slice) -> int:
+    """How often the part has begun again in this run."""
+    return connection.execute(
+        select(run_parts.c.restarts).where(_same_part(work.organization.key, work.run_id, work.part.name))
+    ).scalar_one()
+
+
+def beat(connection: Connection, work: Slice, now: datetime, lease: timedelta) -> None:
+    """Renews the lease of a slice that is alive but has nothing to commit yet.
+
+    Raises:
+        StaleSlice: The lease is lost.
+    """
+    alive = run_parts.c.lease_until.is_not(None)
+    _update_leased(connection, work, alive, lease_until=now + lease, wake_at=now + lease)
 
 
 def give_back(
@@ -288,6 +310,8 @@ def finish_part(
             "rebuild": and_(parts.c.rebuild, parts.c.full_run_required_after >= work.generation),
             "last_successful_at": work.started_at,
         }
+        if work.type is RunType.FULL:
+            values["listed_at"] = work.started_at
     connection.execute(_update_part(key, name).values(**values))
 
 
@@ -367,13 +391,14 @@ def _same_part(key: int, run_id: str, name: str) -> ColumnElement[bool]:
     return and_(run_parts.c.organization_id == key, run_parts.c.run_id == run_id, run_parts.c.part == name)
 
 
-def _update_leased(connection: Connection, work: Slice, **values: Any) -> None:
+def _update_leased(connection: Connection, work: Slice, *conditions: ColumnElement[bool], **values: Any) -> None:
     result = connection.execute(
         update(run_parts)
         .where(
             _same_part(work.organization.key, work.run_id, work.part.name),
             run_parts.c.fence == work.fence,
             run_parts.c.status == RunStatus.RUNNING,
+            *conditions,
         )
         .values(**values)
     )

@@ -52,7 +52,7 @@ def parse_page(body: bytes, part: Part, *, soft_deleted: bool = False) -> Page:
             _merge(earlier, record)
     for object_id in broken:
         records.pop(object_id, None)
-    return Page(list(records.values()), next_link, delta_link, tuple(broken.values()))
+    return Page(list(records.values()), next_link, delta_link, tuple(broken.values()), body)
 
 
 def parse_object(body: bytes, part: Part) -> ObjectRecord:

@@ -81,9 +81,13 @@ class Page:
     """One page: its records by object, and the link behind it; a list that is no delta query ends without one.
 
     An object is in ``records`` or in ``broken``, never in both, and once in either.
+
+    Attributes:
+        body: The page as it came, from which it can be parsed again.
     """
 
     records: Sequence[ObjectRecord]
     next_link: str | None
     delta_link: str | None
     broken: Sequence[BrokenRecord] = ()
+    body: bytes = field(default=b"", repr=False, compare=False)

@@ -37,6 +37,10 @@ class Stage(StrEnum):
     """Incremental runs only: objects that failed in earlier runs, read again one by one."""
     DELETED_ITEMS = "deletedItems"
     """Full runs only: the soft-deleted objects, which the delta query need not name."""
+    APPLY_LIVE = "applyLive"
+    """Full runs only: what was received beside the visible cache is applied, page by page; sweepLive follows."""
+    APPLY_ALL = "applyAll"
+    """As applyLive; sweepAll follows."""
     SWEEP_LIVE = "sweepLive"
     """Full runs only: live objects that the complete listing did not name join the deletions that wait."""
     SWEEP_ALL = "sweepAll"
@@ -62,6 +66,9 @@ class Slice:
         total: Objects expected, when Graph told.
         last_error: What ended the slice before this one, if anything did.
         rebuild: Whether every row is written again, whatever the cache takes it for.
+        beside: Whether what a full run receives is put aside until its listing is complete: readers have an earlier
+            complete listing, and a run that is aborted leaves no trace in it.
+        staged: Objects received that have been put aside.
     """
 
     organization: Organization
@@ -78,6 +85,8 @@ class Slice:
     started_at: datetime
     last_error: SynchronizationError | None = None
     rebuild: bool = False
+    beside: bool = False
+    staged: int = 0
 
 
 class StaleSlice(Exception):

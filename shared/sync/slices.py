@@ -18,6 +18,7 @@ from shared.models.slices import Slice, SliceMessage, StaleSlice
 from shared.models.synchronization import SynchronizationError
 from shared.services import Services
 from shared.sync.completion import finish_part
+from shared.sync.heartbeat import heartbeat
 from shared.sync.stages import work_on
 
 logger = logging.getLogger(__name__)
@@ -40,7 +41,8 @@ async def run_slice(services: Services, message: SliceMessage) -> list[SliceMess
     try:
         if work.attempts > services.settings.slice_attempts:
             return await asyncio.to_thread(_fail, services, work, _give_up(work))
-        return await _work_until(services, work, deadline)
+        async with heartbeat(services, work):
+            return await _work_until(services, work, deadline)
     except StaleSlice:
         logger.warning("slice lost its lease (%s, fence %d)", work.part.name, work.fence)
         return []
@@ -113,6 +115,8 @@ def _retry(services: Services, work: Slice, failure: GraphUnavailable) -> list[S
 def _restart_full(services: Services, work: Slice, failure: CursorExpired) -> list[SliceMessage]:
     with services.database.write() as connection:
         restarted = slices.restart_full(connection, work)
+        if slices.count_restarts(connection, work) > services.settings.slice_attempts:
+            return finish_part(connection, services, work, failure.told())
         wake_at = services.now() + services.settings.requeue_after
         return [slices.give_back(connection, restarted, wake_at, failure.told(), blameless=False)]
 

@@ -1,9 +1,12 @@
 """The stages of a part's run, each in transactions that hold rows, cursor and counters together.
 
 Incremental   listing → retries → deletions → cleanup
-Full          listing → deletedItems → sweepAll  → deletions → sweepLinks → cleanup
-                                  └──→ sweepLive ──┘
-              (sweepLive when Graph does not list the soft-deleted objects)
+Full          listing → deletedItems → applyAll  → sweepAll  → deletions → sweepLinks → cleanup
+                                  └──→ applyLive → sweepLive ──┘
+              (…Live when Graph does not list the soft-deleted objects)
+
+The first full run of a part writes what it receives at once: readers have nothing yet. Later ones put it aside until
+both listings are complete, so that a run that is aborted before leaves the cache as it was.
 """
 
 from __future__ import annotations
@@ -17,8 +20,9 @@ from functools import partial
 
 from sqlalchemy import Connection
 
-from shared.cache import escrows, jobs, objects, pages, slices, sweep
+from shared.cache import escrows, jobs, objects, pages, slices, staged_pages, sweep
 from shared.graph.client import GraphClient
+from shared.graph.pages import parse_page
 from shared.graph.read_ahead import read_ahead
 from shared.models.errors import GraphRefused, GraphUnavailable, PartFailure, SynchronizationFailure
 from shared.models.parts import Part, PartName
@@ -50,6 +54,8 @@ async def work_on(services: Services, work: Slice, deadline: datetime) -> Slice 
                 work = await _retry(services, work, deadline)
             case Stage.DELETED_ITEMS:
                 work = await _list_deleted_items(services, work, deadline)
+            case Stage.APPLY_LIVE | Stage.APPLY_ALL:
+                work = await _step(services, work, partial(_apply_staged, services))
             case Stage.SWEEP_LIVE | Stage.SWEEP_ALL:
                 work = await _step(services, work, _sweep_objects)
             case Stage.DELETIONS:
@@ -68,6 +74,9 @@ async def _list(services: Services, work: Slice, deadline: datetime) -> Slice:
     client, part = services.graph.get(work.organization), work.part
     if work.type is RunType.FULL and work.cursor is None and work.total is None:
         work = replace(work, total=await client.count(part))
+    if work.beside and work.cursor is None:
+        while await asyncio.to_thread(_forget_abandoned, services, work):
+            pass
 
     def listed(work: Slice, page: Page) -> Slice:
         if page.next_link is not None:
@@ -76,13 +85,13 @@ async def _list(services: Services, work: Slice, deadline: datetime) -> Slice:
             raise PartFailure("IncompleteListing", "Graph ended the listing without a deltaLink.")
         stage = Stage.RETRIES
         if work.type is RunType.FULL:
-            stage = Stage.SWEEP_ALL if part.deleted_items is None else Stage.DELETED_ITEMS
+            stage = Stage.APPLY_ALL if part.deleted_items is None else Stage.DELETED_ITEMS
         return replace(work, cursor=None, delta_link=page.delta_link, stage=stage)
 
     coming_pages = read_ahead(partial(client.first_page, part), partial(client.next_page, part), work.cursor)
     async with aclosing(coming_pages) as coming:
         async for page in coming:
-            work = await _apply(services, work, page, listed)
+            work = await _receive(services, work, page, listed)
             if services.now() >= deadline:
                 break
     return work
@@ -167,7 +176,7 @@ async def _list_deleted_items(services: Services, work: Slice, deadline: datetim
 
     def listed(work: Slice, page: Page) -> Slice:
         return replace(
-            work, cursor=page.next_link, stage=Stage.SWEEP_ALL if page.next_link is None else Stage.DELETED_ITEMS
+            work, cursor=page.next_link, stage=Stage.APPLY_ALL if page.next_link is None else Stage.DELETED_ITEMS
         )
 
     coming_pages = read_ahead(
@@ -176,24 +185,44 @@ async def _list_deleted_items(services: Services, work: Slice, deadline: datetim
     try:
         async with aclosing(coming_pages) as coming:
             async for page in coming:
-                work = await _apply(services, work, page, listed)
+                work = await _receive(services, work, page, listed, soft_deleted=True)
                 if services.now() >= deadline:
                     break
     except GraphRefused:
         # Without that listing nothing is known of soft-deleted objects, so they are left alone.
         def skip(connection: Connection, work: Slice, now: datetime) -> tuple[Counts, Slice]:
-            return Counts(), replace(work, cursor=None, stage=Stage.SWEEP_LIVE)
+            return Counts(), replace(work, cursor=None, stage=Stage.APPLY_LIVE)
 
         work = await _step(services, work, skip)
     return work
 
 
-async def _apply(services: Services, work: Slice, page: Page, after: Callable[[Slice, Page], Slice]) -> Slice:
-    def apply(connection: Connection, work: Slice, now: datetime) -> tuple[Counts, Slice]:
+async def _receive(
+    services: Services,
+    work: Slice,
+    page: Page,
+    after: Callable[[Slice, Page], Slice],
+    *,
+    soft_deleted: bool = False,
+) -> Slice:
+    def receive(connection: Connection, work: Slice, now: datetime) -> tuple[Counts, Slice]:
         following = after(work, page)
-        return pages.apply_page(connection, work, page, now, services.settings.escrow_retry), following
+        if not work.beside:
+            return pages.apply_page(connection, work, page, now, services.settings.escrow_retry), following
+        objects = staged_pages.put(connection, work, page, soft_deleted=soft_deleted)
+        return Counts(), replace(following, staged=work.staged + objects)
 
-    return await _step(services, work, apply)
+    return await _step(services, work, receive)
+
+
+def _apply_staged(services: Services, connection: Connection, work: Slice, now: datetime) -> tuple[Counts, Slice]:
+    staged = staged_pages.find_first(connection, work)
+    if staged is None:
+        return Counts(), replace(work, stage=Stage.SWEEP_ALL if work.stage is Stage.APPLY_ALL else Stage.SWEEP_LIVE)
+    page = parse_page(staged.body, work.part, soft_deleted=staged.soft_deleted)
+    counts = pages.apply_page(connection, work, page, now, services.settings.escrow_retry)
+    staged_pages.remove(connection, work, staged.number)
+    return counts, replace(work, staged=work.staged - staged.objects)
 
 
 async def _step(services: Services, work: Slice, step: _Step) -> Slice:
@@ -237,9 +266,14 @@ def _sweep_links(connection: Connection, work: Slice, now: datetime) -> tuple[Co
     return counts, replace(work, cursor=cursor, stage=work.stage if cursor else Stage.CLEANUP)
 
 
+def _forget_abandoned(services: Services, work: Slice) -> bool:
+    with services.database.write() as connection:
+        return staged_pages.forget_abandoned(connection, work)
+
+
 def _forget(services: Services, work: Slice) -> tuple[bool, Slice]:
     now = services.now()
     with services.database.write() as connection:
-        left = sweep.forget_seen(connection, work)
+        left = sweep.forget_seen(connection, work) or staged_pages.forget_abandoned(connection, work)
         slices.advance(connection, work, Counts(), now, services.settings.lease)
     return not left, work

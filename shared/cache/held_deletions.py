@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
+from typing import cast
 
 from sqlalchemy import ColumnElement, Connection, and_, delete, func, select, update
 
@@ -11,12 +13,17 @@ from shared.cache import bulk
 from shared.cache.tables import escrows, objects
 from shared.cache.tables import held_deletions as held
 from shared.models.escrows import HeldDeletionEntity
-from shared.models.parts import PartName
-from shared.models.records import ObjectRecord, Removal
+from shared.models.parts import CATALOGUE, PartName
+from shared.models.records import LinkKey, ObjectRecord, Removal
 from shared.models.slices import Slice
 
 ABSENT = "absent"
 """The reason of a deletion that no ``@removed`` announced: a complete listing did not name the object."""
+
+ABSENT_LINK = "absentLink"
+"""The reason of a link that a complete listing did not name, among too many others."""
+
+_PART_OF_RELATION = {relation: part.name for part in CATALOGUE.values() for relation in part.relations}
 
 
 def hold(connection: Connection, work: Slice, removals: Sequence[tuple[str, str]], now: datetime) -> None:
@@ -56,11 +63,30 @@ def release(connection: Connection, work: Slice, ids: Collection[str]) -> Mappin
     return {row.object_id: row.reason for row in connection.execute(released)}
 
 
+def hold_links(connection: Connection, work: Slice, links: Iterable[LinkKey], now: datetime) -> None:
+    """Keeps the removals of links, each named by relation, source and target."""
+    hold(connection, work, [("/".join(link), ABSENT_LINK) for link in links], now)
+
+
+def release_links(connection: Connection, key: int, links: Iterable[LinkKey]) -> None:
+    """Forgets the deletions of links that Graph has named since, or that are gone."""
+    by_part: defaultdict[PartName, list[tuple[str]]] = defaultdict(list)
+    for link in links:
+        by_part[_PART_OF_RELATION[link[0]]].append(("/".join(link),))
+    for part, ids in by_part.items():
+        of_part = and_(held.c.organization_id == key, held.c.part == part)
+        if connection.execute(select(held.c.object_id).where(of_part).limit(1)).first() is not None:
+            connection.execute(delete(held).where(of_part, held.c.object_id.in_(bulk.keys(connection, ids, 1))))
+
+
 def count(connection: Connection, work: Slice) -> int:
     """How many of the part's deletions wait without approval, and can be carried out."""
-    return connection.execute(
-        select(func.count()).select_from(held).where(_of_part(work), ~held.c.approved, _is_certain())
-    ).scalar_one()
+    return _count(connection, work)
+
+
+def count_objects(connection: Connection, work: Slice) -> int:
+    """As ``count``, without those of links."""
+    return _count(connection, work, held.c.reason != ABSENT_LINK)
 
 
 def are_held_back(connection: Connection, key: int) -> bool:
@@ -71,7 +97,7 @@ def are_held_back(connection: Connection, key: int) -> bool:
 
 def next_removals(connection: Connection, work: Slice, *, approved_only: bool, limit: int) -> Sequence[ObjectRecord]:
     """The next deletions to be carried out, as records."""
-    query = select(held.c.object_id, held.c.reason).where(_of_part(work), _is_certain())
+    query = select(held.c.object_id, held.c.reason).where(_of_part(work), held.c.reason != ABSENT_LINK, _is_certain())
     if approved_only:
         query = query.where(held.c.approved)
     rows = connection.execute(query.order_by(held.c.object_id).limit(limit))
@@ -82,6 +108,13 @@ def next_removals(connection: Connection, work: Slice, *, approved_only: bool, l
         )
         for row in rows
     ]
+
+
+def next_links(connection: Connection, work: Slice, limit: int) -> Sequence[LinkKey]:
+    """The next links whose deletion was approved."""
+    query = select(held.c.object_id).where(_of_part(work), held.c.reason == ABSENT_LINK, held.c.approved)
+    rows = connection.execute(query.order_by(held.c.object_id).limit(limit)).scalars()
+    return [cast(LinkKey, tuple(name.split("/"))) for name in rows]
 
 
 def approve(connection: Connection, key: int) -> None:
@@ -123,6 +156,11 @@ def list_all(connection: Connection, key: int, skip: int, top: int) -> Sequence[
         )
         for row in rows
     ]
+
+
+def _count(connection: Connection, work: Slice, *conditions: ColumnElement[bool]) -> int:
+    waiting = select(func.count()).select_from(held).where(_of_part(work), ~held.c.approved, _is_certain(), *conditions)
+    return connection.execute(waiting).scalar_one()
 
 
 def _is_certain() -> ColumnElement[bool]:

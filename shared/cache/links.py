@@ -9,15 +9,12 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, and_, select
 
-from shared.cache import bulk
+from shared.cache import bulk, held_deletions
 from shared.cache.tables import links, objects, seen_links
 from shared.models.parts import CATALOGUE, PartName, Relation
-from shared.models.records import LinkChange, ObjectRecord, Removal
+from shared.models.records import LinkChange, LinkKey, ObjectRecord, Removal
 from shared.models.runs import RunType
 from shared.models.slices import Slice
-
-LinkKey = tuple[Relation, str, str]
-"""A link's relation, source id and target id."""
 
 RELATIONS: tuple[Relation, ...] = ("members", "owners")
 LINK_ONLY_PARTS = {
@@ -67,6 +64,7 @@ def write_links(
             entries[LINK_ONLY_PARTS[relation]] += wanted - there
     bulk.upsert(connection, links, rows)
     bulk.upsert(connection, seen_links, noted)
+    held_deletions.release_links(connection, key, changes)
     ended = _not_among(connection, work, [record for record in records if record.links_complete])
     more_rows, more_entries = delete_links(connection, ended, change_number, now)
     entries.update(more_entries)
@@ -114,7 +112,17 @@ def delete_links(
         if row.relation in LINK_ONLY_PARTS:
             entries[LINK_ONLY_PARTS[row.relation]] -= 1
     bulk.upsert(connection, links, tombstones)
+    if rows:
+        named = [(row.relation, row.source_id, row.target_id) for row in rows]
+        held_deletions.release_links(connection, rows[0].organization_id, named)
     return len(tombstones), entries
+
+
+def find_live(connection: Connection, key: int, wanted: Sequence[LinkKey]) -> Sequence[Row[Any]]:
+    """The rows of those of these links that are live."""
+    query = select(links).where(links.c.organization_id == key, links.c.deleted_at.is_(None))
+    identity = [links.c.relation, links.c.source_id, links.c.target_id]
+    return connection.execute(bulk.by_keys(connection, query, identity, wanted)).all()
 
 
 def _not_among(connection: Connection, work: Slice, complete: Sequence[ObjectRecord]) -> list[Row[Any]]:

@@ -8,12 +8,12 @@ from datetime import datetime
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Row
 from sqlalchemy.exc import DataError
 
 from shared.cache import escrows, held_deletions, slices, sweep
 from shared.cache.bulk import RowsRefused
-from shared.cache.links import LINKED_PARTS, delete_links_of, write_links
+from shared.cache.links import LINKED_PARTS, delete_links, delete_links_of, find_live, write_links
 from shared.cache.objects import write_objects
 from shared.cache.organizations import next_change_number
 from shared.models.escrows import RetryPolicy
@@ -125,14 +125,30 @@ def carry_out_deletions(
     Returns:
         The counts, and whether some are left that can be carried out.
     """
-    waiting = held_deletions.count(connection, work)
+    waiting = held_deletions.count_objects(connection, work)
     too_many = threshold is not None and waiting > threshold
     if threshold is not None and work.part.keeps_objects and waiting > _A_HANDFUL:
         too_many |= waiting > share * slices.count_entries(connection, work)
     removals = held_deletions.next_removals(connection, work, approved_only=too_many, limit=sweep.ROWS_PER_TRANSACTION)
     if removals:
         return _carry_out(connection, work, removals, now), True
-    return Counts(exports=waiting), False
+    if approved := held_deletions.next_links(connection, work, sweep.ROWS_PER_TRANSACTION):
+        rows = find_live(connection, work.organization.key, approved)
+        counts = _delete_links(connection, work, rows, now)
+        held_deletions.release_links(connection, work.organization.key, approved)
+        return counts, True
+    return Counts(exports=held_deletions.count(connection, work)), False
+
+
+def holds_links_back(connection: Connection, work: Slice, threshold: int | None, share: float) -> bool:
+    """Whether the complete listing left so many links out that they wait for approval.
+
+    Memberships change by the thousand, so it takes both: more than the threshold, and more than the share of the links.
+    """
+    if threshold is None or not work.part.relations:
+        return False
+    unseen = sweep.count_unseen_links(connection, work)
+    return unseen > threshold and unseen > share * sweep.count_live_links(connection, work)
 
 
 def _carry_out(connection: Connection, work: Slice, removals: Sequence[ObjectRecord], now: datetime) -> Counts:
@@ -199,10 +215,20 @@ def sweep_links(connection: Connection, work: Slice, now: datetime) -> tuple[Cou
     Returns:
         As ``sweep_objects``.
     """
-    key = work.organization.key
-    rows, entries, cursor = sweep.sweep_links(connection, work, next_change_number(connection, key), now)
-    slices.add_entries(connection, key, entries.items())
-    return Counts(exports=rows, exported=rows), cursor
+    unseen, cursor = sweep.find_unseen_links(connection, work)
+    return _delete_links(connection, work, unseen, now), cursor
+
+
+def hold_links(connection: Connection, work: Slice, now: datetime) -> tuple[Counts, str | None]:
+    """Has the next links that a complete listing did not name wait for approval.
+
+    Returns:
+        As ``sweep_objects``.
+    """
+    unseen, cursor = sweep.find_unseen_links(connection, work)
+    named = [(row.relation, row.source_id, row.target_id) for row in unseen]
+    held_deletions.hold_links(connection, work, named, now)
+    return Counts(), cursor
 
 
 def require_rebuild(connection: Connection, key: int, names: Sequence[PartName]) -> None:
@@ -218,6 +244,13 @@ def require_rebuild(connection: Connection, key: int, names: Sequence[PartName])
 def recount_entries(connection: Connection, key: int, name: PartName) -> None:
     """Counts a part's live entries in the cache, whatever was counted before."""
     slices.set_entries(connection, key, name, sweep.count_live(connection, key, name))
+
+
+def _delete_links(connection: Connection, work: Slice, gone: Sequence[Row[Any]], now: datetime) -> Counts:
+    key = work.organization.key
+    rows, entries = delete_links(connection, gone, next_change_number(connection, key), now, work.generation)
+    slices.add_entries(connection, key, entries.items())
+    return Counts(exports=rows, exported=rows)
 
 
 def _take_links_along(

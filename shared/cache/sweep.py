@@ -5,14 +5,12 @@ Nothing here runs before the listing ended with a deltaLink; the CHECK constrain
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
-from datetime import datetime
+from typing import Any
 
 import orjson
-from sqlalchemy import ColumnElement, Connection, Table, and_, delete, func, literal, or_, select, tuple_
+from sqlalchemy import ColumnElement, Connection, Row, Table, and_, delete, func, literal, or_, select, tuple_
 
-from shared.cache.links import delete_links
 from shared.cache.tables import held_deletions, links, objects, seen_links, seen_objects
 from shared.models.parts import CATALOGUE, PartName
 from shared.models.records import Removal
@@ -65,18 +63,67 @@ def find_unseen_objects(
     return live, resting, _next([row.object_id for row in unseen])
 
 
-def sweep_links(
-    connection: Connection, work: Slice, change_number: int, now: datetime
-) -> tuple[int, Counter[PartName], str | None]:
-    """Makes tombstones of the next links that the listing did not name.
+def find_unseen_links(connection: Connection, work: Slice) -> tuple[Sequence[Row[Any]], str | None]:
+    """The next live links that the listing did not name, and where to go on; None at the end."""
+    identity = tuple_(links.c.relation, links.c.source_id, links.c.target_id)
+    query = select(links).where(*_unseen_links(work))
+    if work.cursor:
+        query = query.where(identity > tuple_(*orjson.loads(work.cursor)))
+    unseen = connection.execute(
+        query.order_by(links.c.relation, links.c.source_id, links.c.target_id).limit(ROWS_PER_TRANSACTION)
+    ).all()
+    keys = [orjson.dumps((row.relation, row.source_id, row.target_id)).decode() for row in unseen]
+    return unseen, _next(keys)
+
+
+def count_unseen_links(connection: Connection, work: Slice) -> int:
+    """How many live links the listing did not name."""
+    unseen = select(func.count()).select_from(links).where(*_unseen_links(work))
+    return connection.execute(unseen).scalar_one()
+
+
+def count_live_links(connection: Connection, work: Slice) -> int:
+    """How many live links of the part's relations there are."""
+    live = _live_links(work.organization.key, work.part.relations)
+    return connection.execute(select(func.count()).select_from(links).where(live)).scalar_one()
+
+
+def count_live(connection: Connection, key: int, name: PartName) -> int:
+    """How many live entries of a part the cache holds."""
+    part = CATALOGUE[name]
+    if part.keeps_objects:
+        live = and_(
+            objects.c.organization_id == key,
+            objects.c.part == part.name,
+            objects.c.soft_deleted_at.is_(None),
+            objects.c.deleted_at.is_(None),
+        )
+        return connection.execute(select(func.count()).select_from(objects).where(live)).scalar_one()
+    live = _live_links(key, part.relations)
+    return connection.execute(select(func.count()).select_from(links).where(live)).scalar_one()
+
+
+def forget_seen(connection: Connection, work: Slice) -> bool:
+    """Throws away the next notes on what was seen, those of abandoned runs too; False when none is left."""
+    key, part = work.organization.key, work.part
+    removed = _delete_some(
+        connection, seen_objects, and_(seen_objects.c.organization_id == key, seen_objects.c.part == part.name)
+    )
+    if part.relations:
+        removed += _delete_some(
+            connection,
+            seen_links,
+            and_(seen_links.c.organization_id == key, or_(*(seen_links.c.relation == name for name in part.relations))),
+        )
+    return removed > 0
+
+
+def _unseen_links(work: Slice) -> list[ColumnElement[bool]]:
+    """What is true of a live link that the listing did not name.
 
     A group that the part groups knows, and that this listing did not name, keeps its links until that part finds it
     restored or gone; its deletion may be held back.
-
-    Returns:
-        How many links are now gone, the change of the numbers of live entries, and where to go on; None at the end.
     """
-    identity = tuple_(links.c.relation, links.c.source_id, links.c.target_id)
     noted = _by_itself(
         seen_links.c.organization_id == links.c.organization_id,
         seen_links.c.relation == links.c.relation,
@@ -106,54 +153,19 @@ def sweep_links(
         held_deletions.c.part == work.part.name,
         held_deletions.c.object_id == links.c.source_id,
     )
-    query = select(links).where(
+    conditions = [
         links.c.organization_id == work.organization.key,
         links.c.relation.in_(work.part.relations),
         links.c.generation < work.generation,
         links.c.deleted_at.is_(None),
         ~noted,
         ~held_back,
-    )
-    if PartName.GROUPS in work.organization.entity.parts:
-        query = query.where(~unnamed)
-    if work.cursor:
-        query = query.where(identity > tuple_(*orjson.loads(work.cursor)))
-    unseen = connection.execute(
-        query.order_by(links.c.relation, links.c.source_id, links.c.target_id).limit(ROWS_PER_TRANSACTION)
-    ).all()
-    rows, entries = delete_links(connection, unseen, change_number, now, work.generation)
-    keys = [orjson.dumps((row.relation, row.source_id, row.target_id)).decode() for row in unseen]
-    return rows, entries, _next(keys)
+    ]
+    return [*conditions, ~unnamed] if PartName.GROUPS in work.organization.entity.parts else conditions
 
 
-def count_live(connection: Connection, key: int, name: PartName) -> int:
-    """How many live entries of a part the cache holds."""
-    part = CATALOGUE[name]
-    if part.keeps_objects:
-        live = and_(
-            objects.c.organization_id == key,
-            objects.c.part == part.name,
-            objects.c.soft_deleted_at.is_(None),
-            objects.c.deleted_at.is_(None),
-        )
-        return connection.execute(select(func.count()).select_from(objects).where(live)).scalar_one()
-    live = and_(links.c.organization_id == key, links.c.relation.in_(part.relations), links.c.deleted_at.is_(None))
-    return connection.execute(select(func.count()).select_from(links).where(live)).scalar_one()
-
-
-def forget_seen(connection: Connection, work: Slice) -> bool:
-    """Throws away the next notes on what was seen, those of abandoned runs too; False when none is left."""
-    key, part = work.organization.key, work.part
-    removed = _delete_some(
-        connection, seen_objects, and_(seen_objects.c.organization_id == key, seen_objects.c.part == part.name)
-    )
-    if part.relations:
-        removed += _delete_some(
-            connection,
-            seen_links,
-            and_(seen_links.c.organization_id == key, or_(*(seen_links.c.relation == name for name in part.relations))),
-        )
-    return removed > 0
+def _live_links(key: int, relations: Sequence[str]) -> ColumnElement[bool]:
+    return and_(links.c.organization_id == key, links.c.relation.in_(relations), links.c.deleted_at.is_(None))
 
 
 def _by_itself(*conditions: ColumnElement[bool]) -> ColumnElement[bool]:

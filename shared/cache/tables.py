@@ -260,7 +260,7 @@ run_parts = Table(
     *_execution_checks(),
     CheckConstraint(
         "stage IN ('listing', 'retries', 'deletedItems', 'applyLive', 'applyAll', 'sweepLive', 'sweepAll',"
-        " 'deletions', 'sweepLinks', 'cleanup')",
+        " 'deletions', 'holdLinks', 'sweepLinks', 'cleanup')",
         name="stage",
     ),
     CheckConstraint("ended_at IS NULL OR (lease_until IS NULL AND wake_at IS NULL)", name="finished_is_idle"),
@@ -378,6 +378,7 @@ held_deletions = Table(
     Column("reason", Word, nullable=False),
     Column("held_at", UtcDateTime, nullable=False),
     Column("approved", Boolean, nullable=False),
-    CheckConstraint("reason IN ('changed', 'deleted', 'absent', 'outOfScope')", name="reason"),
+    CheckConstraint("reason IN ('changed', 'deleted', 'absent', 'outOfScope', 'absentLink')", name="reason"),
 )
-"""Deletions that a run has learned of: carried out at its end, or held back when they are too many."""
+"""Deletions that a run has learned of: carried out at its end, or held back when they are too many. Of a link, the
+``object_id`` is ``relation/source_id/target_id``."""

@@ -29,6 +29,10 @@ class LinkChange:
     removed: bool
 
 
+LinkKey = tuple[Relation, str, str]
+"""A link's relation, source id and target id."""
+
+
 @dataclass(slots=True)
 class ObjectRecord:
     """All that one page, or a reading of the object itself, says about one object.

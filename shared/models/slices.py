@@ -47,6 +47,8 @@ class Stage(StrEnum):
     """As sweepLive, and for soft-deleted objects: their listing was complete too."""
     DELETIONS = "deletions"
     """The deletions that wait are carried out, unless they are too many."""
+    HOLD_LINKS = "holdLinks"
+    """Full runs only, in place of sweepLinks: so many links were not named that they wait for approval."""
     SWEEP_LINKS = "sweepLinks"
     """Full runs only: tombstones for links that the complete listing did not name."""
     CLEANUP = "cleanup"

@@ -2,8 +2,8 @@
 
 Incremental   listing → retries → deletions → cleanup
 Full          listing → deletedItems → applyAll  → sweepAll  → deletions → sweepLinks → cleanup
-                                  └──→ applyLive → sweepLive ──┘
-              (…Live when Graph does not list the soft-deleted objects)
+                                  └──→ applyLive → sweepLive ──┘             └──→ holdLinks ──┘
+              (…Live when Graph does not list the soft-deleted objects, holdLinks when too many links were not named)
 
 The first full run of a part writes what it receives at once: readers have nothing yet. Later ones put it aside until
 both listings are complete, so that a run that is aborted before leaves the cache as it was.
@@ -60,7 +60,7 @@ async def work_on(services: Services, work: Slice, deadline: datetime) -> Slice 
                 work = await _step(services, work, _sweep_objects)
             case Stage.DELETIONS:
                 work = await _step(services, work, partial(_carry_out_deletions, services))
-            case Stage.SWEEP_LINKS:
+            case Stage.HOLD_LINKS | Stage.SWEEP_LINKS:
                 work = await _step(services, work, _sweep_links)
             case Stage.CLEANUP:
                 cleaned, work = await asyncio.to_thread(_forget, services, work)
@@ -256,13 +256,17 @@ def _carry_out_deletions(
     counts, left = pages.carry_out_deletions(connection, work, now, threshold, share)
     if left:
         return counts, work
-    return counts, replace(work, stage=Stage.SWEEP_LINKS if work.type is RunType.FULL else Stage.CLEANUP)
+    if work.type is RunType.INCREMENTAL:
+        return counts, replace(work, stage=Stage.CLEANUP)
+    held_back = pages.holds_links_back(connection, work, threshold, share)
+    return counts, replace(work, stage=Stage.HOLD_LINKS if held_back else Stage.SWEEP_LINKS)
 
 
 def _sweep_links(connection: Connection, work: Slice, now: datetime) -> tuple[Counts, Slice]:
     if not work.part.relations:
         return Counts(), replace(work, cursor=None, stage=Stage.CLEANUP)
-    counts, cursor = pages.sweep_links(connection, work, now)
+    sweep_links = pages.sweep_links if work.stage is Stage.SWEEP_LINKS else pages.hold_links
+    counts, cursor = sweep_links(connection, work, now)
     return counts, replace(work, cursor=cursor, stage=work.stage if cursor else Stage.CLEANUP)
 
 

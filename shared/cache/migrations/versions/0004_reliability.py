@@ -33,8 +33,10 @@ _STAGES_BEFORE = (
 )
 _STAGES = (
     "stage IN ('listing', 'retries', 'deletedItems', 'applyLive', 'applyAll', 'sweepLive', 'sweepAll',"
-    " 'deletions', 'sweepLinks', 'cleanup')"
+    " 'deletions', 'holdLinks', 'sweepLinks', 'cleanup')"
 )
+_REASONS_BEFORE = "reason IN ('changed', 'deleted', 'absent', 'outOfScope')"
+_REASONS = "reason IN ('changed', 'deleted', 'absent', 'outOfScope', 'absentLink')"
 
 
 def upgrade() -> None:
@@ -54,6 +56,7 @@ def upgrade() -> None:
             run_parts.add_column(sa.Column(name, kind, nullable=False, server_default="0"))
         run_parts.drop_constraint("ck_run_parts_stage")
         run_parts.create_check_constraint(op.f("ck_run_parts_stage"), _STAGES)
+    _replace_reasons(_REASONS)
     op.create_table(
         "staged_pages",
         sa.Column("organization_id", sa.Integer(), autoincrement=False, nullable=False),
@@ -77,7 +80,11 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.drop_table("throttles")
     op.drop_table("staged_pages")
-    op.execute("UPDATE run_parts SET stage = 'listing', cursor = NULL WHERE stage IN ('applyLive', 'applyAll')")
+    op.execute("DELETE FROM held_deletions WHERE reason = 'absentLink'")
+    _replace_reasons(_REASONS_BEFORE)
+    op.execute(
+        "UPDATE run_parts SET stage = 'listing', cursor = NULL WHERE stage IN ('applyLive', 'applyAll', 'holdLinks')"
+    )
     with op.batch_alter_table("run_parts") as run_parts:
         run_parts.drop_constraint("ck_run_parts_stage")
         run_parts.create_check_constraint(op.f("ck_run_parts_stage"), _STAGES_BEFORE)
@@ -90,3 +97,9 @@ def downgrade() -> None:
         parts.drop_constraint("ck_parts_parity")
         for name, _ in reversed(_NEW_PART_COLUMNS):
             parts.drop_column(name)
+
+
+def _replace_reasons(condition: str) -> None:
+    with op.batch_alter_table("held_deletions") as held_deletions:
+        held_deletions.drop_constraint("ck_held_deletions_reason")
+        held_deletions.create_check_constraint(op.f("ck_held_deletions_reason"), condition)

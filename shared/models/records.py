@@ -81,9 +81,13 @@ class Page:
     """One page: its records by object, and the link behind it; a list that is no delta query ends without one.
 
     An object is in ``records`` or in ``broken``, never in both, and once in either.
+
+    Attributes:
+        resource_units: What Graph took for it from the organization's budget (graph.md §6); 0 where Graph did not tell.
     """
 
     records: Sequence[ObjectRecord]
     next_link: str | None
     delta_link: str | None
     broken: Sequence[BrokenRecord] = ()
+    resource_units: int = 0

@@ -26,7 +26,8 @@ Control surface, without authentication; objects are users, groups or sites:
     POST   /control/faults                   [rule, ...] are added; DELETE removes all
     GET    /control/options                  POST {"pageSize": 50, ...} sets some
     POST   /control/expireTokens             {"resource": "users"|null}: tokens given out until now answer 410
-    GET    /control/requests                 counts per path, delta pages, pages read twice; DELETE begins anew
+    GET    /control/requests                 counts per path and throttle priority, delta pages, pages read twice;
+                                             DELETE begins anew
 
 A fault rule, with its defaults: `{"path": ".*" (searched in the path), "kind": "status", "status": 429,
 "retryAfter": null (seconds or an HTTP date), "code": null, "times": null (for ever), "after": 0,
@@ -53,7 +54,7 @@ composite id: reports say that Graph does not take the bare one of some feeds.
 What it does not imitate:
 
 * replication delay: a change is visible at once, and all reads see one state;
-* throttling by resource units (rules give 429), x-ms-throttle headers, roles and permissions;
+* throttling by the resource units that answers tell (rules give 429), x-ms-throttle headers, roles and permissions;
 * the 30 days after which soft-deleted objects go, and the age of tokens; soft-deleted users keep the
   userPrincipalName, and the first of two users of the same one is found by it;
 * `$filter` in delta and in lists (but for the teams' one), `$expand`, `$orderby`, `$search`, `manager`;

@@ -162,6 +162,7 @@ def _requests(tenant: Tenant, request: Request, parts: dict[str, str]) -> Answer
     return json_answer({
         "paths": dict(sorted(counters.paths.items())),
         "total": counters.paths.total(),
+        "throttlePriorities": dict(sorted(counters.priorities.items())),
         "pages": counters.pages,
         "repeatedPages": counters.repeated_pages,
     })  # fmt: skip

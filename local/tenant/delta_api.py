@@ -89,4 +89,4 @@ def _page(tenant: Tenant, request: Request, page: delta.Page, cursor: Cursor) ->
 def _cost(cursor: Cursor) -> int:
     if cursor.resource == "sites":
         return 2 if cursor.since < 0 else 1
-    return 2 if cursor.names is None else 1
+    return 2 if cursor.resource == "users" and cursor.names is None else 1

@@ -145,7 +145,7 @@ def _entry(tenant: Tenant, outer: Request, entry: dict[str, Any]) -> Answer:
         {"client-request-id": outer.client_request_id} | headers,
         orjson.dumps(entry["body"]) if "body" in entry else b"", outer.origin,
     )  # fmt: skip
-    tenant.requests.count(inner.path)
+    tenant.requests.count(inner.path, inner.headers)
     try:
         rules = tenant.faults.strike(inner.path, ("status",))
         if rules:

@@ -62,7 +62,7 @@ def objects(tenant: Tenant, request: Request, resource: Resource) -> Answer:
         count = found.live_count if not teams_only else sum(map(wanted, range(found.size)))
     return _list(
         tenant, request, lambda start: filter(wanted, range(start, found.size)),
-        lambda index: found.render(projection, index), 2, count,
+        lambda index: found.render(projection, index), 1 if resource == "groups" else 2, count,
     )  # fmt: skip
 
 
@@ -102,7 +102,7 @@ def deleted_items(tenant: Tenant, request: Request, resource: Resource) -> Answe
     projection = _projection(tenant, request, resource, "deletedDateTime")
     return _list(
         tenant, request, lambda start: iter(sorted(i for i in found.soft_deleted if i >= start)),
-        lambda index: found.render(projection, index), 2,
+        lambda index: found.render(projection, index), 1,
     )  # fmt: skip
 
 
@@ -134,7 +134,7 @@ def links(tenant: Tenant, request: Request, relation: Relation, group_id: str) -
         else:
             kind, text = "user", directory.users.render(of_user, ref >> 1)
         records.append(f'{{"@odata.type":"#microsoft.graph.{kind}",{text[1:]}')
-    return _costing(3, _collection(tenant, request, records, following))
+    return _costing(_cost(request, 3), _collection(tenant, request, records, following))
 
 
 def link_count(tenant: Tenant, request: Request, relation: Relation, group_id: str) -> Answer:
@@ -212,8 +212,12 @@ def _list(
             following = position
             break
         records.append(render(position))
-    cost = max(1, cost - ("select" in request.options) - (top < 20))
-    return _costing(cost, _collection(tenant, request, records, following, count))
+    return _costing(_cost(request, cost), _collection(tenant, request, records, following, count))
+
+
+def _cost(request: Request, base: int) -> int:
+    """The base cost after what the query options take off."""
+    return max(1, base - ("select" in request.options) - (request.top(100) < 20))
 
 
 def _collection(

@@ -42,7 +42,7 @@ class TenantApp:
 
     async def _serve(self, request: Request, send: Send) -> None:
         tenant = self.tenant
-        tenant.requests.count(request.path)
+        tenant.requests.count(request.path, request.headers)
         rules = tenant.faults.strike(request.path)
         wait = tenant.options.latency_ms + sum(r.values["milliseconds"] for r in rules if r.kind == "latency")
         if wait:

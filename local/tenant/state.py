@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, OrderedDict
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from local.tenant.changes import ChangedObject
@@ -18,15 +19,18 @@ _PLANS = 8
 
 @dataclass
 class RequestCounters:
-    """How often each path was asked for, ids left out, and whether any delta page was read twice."""
+    """How often each path was asked for, ids left out, and with which priority; whether any page was read twice."""
 
     paths: Counter[str] = field(default_factory=Counter)
+    priorities: Counter[str] = field(default_factory=Counter)
     pages: int = 0
     repeated_pages: int = 0
     _seen: set[int] = field(default_factory=set)
 
-    def count(self, path: str) -> None:
+    def count(self, path: str, headers: Mapping[str, str]) -> None:
         self.paths[_GUID.sub("{id}", path).replace("()", "")] += 1
+        if (priority := headers.get("x-ms-throttle-priority")) is not None:
+            self.priorities[priority.lower()] += 1
 
     def count_page(self, url: str) -> None:
         self.pages += 1

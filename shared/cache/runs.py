@@ -10,6 +10,7 @@ from uuid import uuid4
 from sqlalchemy import Connection, Row, insert, select, update
 
 from shared.cache.tables import parts, run_parts, runs
+from shared.models.errors import TOO_MANY_REQUESTS
 from shared.models.organizations import Organization
 from shared.models.parts import CATALOGUE, PartName
 from shared.models.runs import Counts, PartRun, Run, RunStatus, RunType
@@ -152,6 +153,7 @@ def error_columns(error: SynchronizationError | None) -> dict[str, Any]:
 def part_run(row: Row[Any]) -> PartRun:
     """A row of ``run_parts`` as people see it."""
     counts = _counts(row)
+    waits = row.lease_until is None and row.error_code == TOO_MANY_REQUESTS
     return PartRun(
         part=PartName(row.part),
         type=RunType(row.type),
@@ -162,6 +164,8 @@ def part_run(row: Row[Any]) -> PartRun:
         start_time=row.started_at,
         end_time=row.ended_at,
         error=read_error(row),
+        resource_units=row.resource_units,
+        next_attempt=row.wake_at if waits else None,
     )
 
 

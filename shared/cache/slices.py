@@ -9,12 +9,12 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, Select, and_, or_, select, update
 
-from shared.cache import organizations, runs
+from shared.cache import organizations, runs, throttles
 from shared.cache.escrows import EscrowCounts
 from shared.cache.selections import selected, selection_text
 from shared.cache.tables import jobs, parts, run_parts
 from shared.cache.tables import runs as runs_table
-from shared.models.errors import NotFound
+from shared.models.errors import NotFound, SharedWait
 from shared.models.organizations import Organization
 from shared.models.parts import CATALOGUE, Part, PartName
 from shared.models.runs import Counts, RunStatus, RunType
@@ -79,8 +79,16 @@ def wake(connection: Connection, now: datetime, requeue_after: timedelta) -> lis
     return [_message(row) for row in rows]
 
 
-def take(connection: Connection, message: SliceMessage, now: datetime, lease: timedelta) -> Slice | None:
-    """Leases the part to the caller; None when the message is a duplicate, comes too early, or too late."""
+def take(
+    connection: Connection, message: SliceMessage, now: datetime, lease: timedelta, *, heeds_waits: bool = True
+) -> Slice | None:
+    """Leases the part to the caller; None when the message is a duplicate, comes too early, or too late.
+
+    None as well when the part would ask Graph while its family has to wait; the planner wakes it when that is over.
+
+    Args:
+        heeds_waits: False for a caller who asks Graph nothing.
+    """
     key = message.organization_key
     try:
         organization = organizations.lock(connection, key)
@@ -102,6 +110,11 @@ def take(connection: Connection, message: SliceMessage, now: datetime, lease: ti
         return None
     state = connection.execute(select(parts).where(parts.c.organization_id == key, parts.c.part == message.part)).one()
     part = selected(PartName(row.part), state.wanted_selection)
+    if heeds_waits and Stage(row.stage).asks_graph:
+        until = throttles.until(connection, key, part.family, now)
+        if until is not None:
+            _put_to_sleep(connection, row, SharedWait(part.family, until))
+            return None
     begun = _beginning(connection, row, state, part, now) if row.status == RunStatus.QUEUED else {}
     taken = connection.execute(
         update(run_parts)
@@ -160,8 +173,17 @@ def advance(
     counts: Counts,
     now: datetime,
     lease: timedelta,
+    resource_units: int = 0,
 ) -> None:
     """Keeps how far the slice has come and renews its lease; part of the transaction that wrote the rows.
+
+    Args:
+        connection: The transaction.
+        work: The slice as it is now.
+        counts: What the step adds to the run's counts.
+        now: The moment from which the lease lasts.
+        lease: How long it lasts.
+        resource_units: What Graph took for what the step wrote.
 
     Raises:
         StaleSlice: The lease is lost; the transaction must not be committed.
@@ -180,6 +202,7 @@ def advance(
         attempts=0,
         lease_until=now + lease,
         wake_at=now + lease,
+        resource_units=run_parts.c.resource_units + resource_units,
         **added,
     )
 
@@ -272,7 +295,9 @@ def dead_letter(connection: Connection, message: SliceMessage, now: datetime, le
             or_(run_parts.c.lease_until.is_(None), run_parts.c.lease_until <= now),
         )
     ).one_or_none()
-    return None if row is None else take(connection, message.model_copy(update={"fence": row.fence}), now, lease)
+    if row is None:
+        return None
+    return take(connection, message.model_copy(update={"fence": row.fence}), now, lease, heeds_waits=False)
 
 
 def finish_part(
@@ -341,6 +366,16 @@ def _message(row: Row[Any]) -> SliceMessage:
         activity_identifier=row.run_id,
         part=PartName(row.part),
         fence=row.fence,
+    )
+
+
+def _put_to_sleep(connection: Connection, row: Row[Any], wait: SharedWait) -> None:
+    """Has the part woken when the wait is over; neither its attempts nor its fence count what it did not begin."""
+    connection.execute(
+        update(run_parts)
+        .where(_same_part(row.organization_id, row.run_id, row.part))
+        # A lease that has expired goes: the message that found it is used up, and the planner's needs no expired lease.
+        .values(lease_until=None, wake_at=wait.until, **runs.error_columns(wait.told()))
     )
 
 

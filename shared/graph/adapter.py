@@ -7,20 +7,26 @@ This module imports msgraph; nothing imports it before something talks to Graph.
 from __future__ import annotations
 
 import logging
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 import httpx
 from kiota_abstractions.request_option import RequestOption
 from kiota_authentication_azure.azure_identity_authentication_provider import AzureIdentityAuthenticationProvider
 from kiota_http.kiota_client_factory import KiotaClientFactory
-from kiota_http.middleware import RetryHandler
-from kiota_http.middleware.options import RedirectHandlerOption, RetryHandlerOption
+from kiota_http.middleware import HeadersInspectionHandler, RetryHandler
+from kiota_http.middleware.options import HeadersInspectionHandlerOption, RedirectHandlerOption, RetryHandlerOption
 from msgraph.generated.models.o_data_errors.o_data_error import ODataError
 from msgraph.graph_request_adapter import GraphRequestAdapter
 from msgraph.graph_service_client import GraphServiceClient
 from msgraph_core import APIVersion, GraphClientFactory
 from msgraph_core.middleware import GraphTelemetryHandler
 from msgraph_core.middleware.options import GraphTelemetryHandlerOption
+
+from shared.graph.failures import retry_after
 
 if TYPE_CHECKING:
     from azure.core.credentials_async import AsyncTokenCredential
@@ -34,18 +40,36 @@ for _name in ("httpx", "httpcore", "hpack", "azure.core.pipeline.policies.http_l
 
 class PatientRetryHandler(RetryHandler):
     """Retries as the SDK does, but leaves a wait that is longer than ``longest_wait`` seconds to the caller: a slice
-    does not sleep, it goes on later."""
+    does not sleep, it goes on later.
 
-    def __init__(self, longest_wait: float) -> None:
+    Retry-After is read as in ``failures``. The SDK takes a fraction of a second for no advice, and asks again before
+    the time (graph.md §2.7).
+    """
+
+    def __init__(self, longest_wait: float, clock: Callable[[], datetime]) -> None:
         super().__init__(RetryHandlerOption(delay=0))
         self._longest_wait = longest_wait
+        self._clock = clock
 
     def get_delay_time(
         self, retry_count: int, response: httpx.Response | None = None, delay: float = RetryHandlerOption.DEFAULT_DELAY
     ) -> float:
-        """As the SDK's, except that its mark for "no retry" is returned for long waits."""
-        wait = super().get_delay_time(retry_count, response, delay)
+        """What Graph asks for, without advice the SDK's backoff; the SDK's mark for "no retry" for long waits."""
+        asked = None if response is None else retry_after(response.headers.get("retry-after"), self._clock())
+        wait = asked or super().get_delay_time(retry_count, None, delay)
         return wait if wait <= self._longest_wait else RetryHandlerOption.MAX_DELAY
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A good answer.
+
+    Attributes:
+        resource_units: What Graph took for it from the organization's budget; 0 where it did not tell.
+    """
+
+    body: bytes | None
+    resource_units: int
 
 
 async def _refuse_redirect(response: httpx.Response) -> None:
@@ -62,15 +86,25 @@ class GraphConnection:
     """
 
     def __init__(
-        self, credential: AsyncTokenCredential, scope: str, base_url: str, *, timeout: float, longest_wait: float
+        self,
+        credential: AsyncTokenCredential,
+        scope: str,
+        base_url: str,
+        *,
+        timeout: float,
+        longest_wait: float,
+        clock: Callable[[], datetime],
     ) -> None:
         options: dict[str, RequestOption] = {
             RedirectHandlerOption.get_key(): RedirectHandlerOption(should_redirect=False)
         }
         middleware = [
-            PatientRetryHandler(longest_wait) if isinstance(handler, RetryHandler) else handler
+            PatientRetryHandler(longest_wait, clock) if isinstance(handler, RetryHandler) else handler
             for handler in KiotaClientFactory.get_default_middleware(options)
         ]
+        # The SDK takes a request's options away before it tries again: only what stands before the retries sees, with
+        # its option, the headers of the last answer.
+        middleware.sort(key=lambda handler: not isinstance(handler, HeadersInspectionHandler))
         middleware.append(GraphTelemetryHandler(GraphTelemetryHandlerOption(APIVersion.v1)))
         self._credential = credential
         # The SDK's transport does not pass its closing on to the one beneath, so that one is kept at hand.
@@ -85,17 +119,27 @@ class GraphConnection:
         self._adapter.base_url = base_url
         self.graph = GraphServiceClient(request_adapter=self._adapter)
 
-    async def send(self, request: RequestInformation) -> bytes | None:
-        """The answer's body.
+    async def send(self, request: RequestInformation) -> Answer:
+        """The answer to a request.
 
         Raises:
             kiota_abstractions.api_error.APIError: Graph answered with an error.
             httpx.HTTPError: Graph did not answer.
             azure.core.exceptions.AzureError: No token was issued.
         """
-        return await self._adapter.send_primitive_async(request, "bytes", {"XXX": ODataError})
+        # One for each request: several are under way at the same time.
+        inspection = HeadersInspectionHandlerOption(inspect_request_headers=False)
+        request.add_request_options([inspection])
+        body = await self._adapter.send_primitive_async(request, "bytes", {"XXX": ODataError})
+        return Answer(body, _resource_units(inspection))
 
     async def close(self) -> None:
         """Closes the connections to Graph and to the authority."""
         await self._transport.aclose()
         await self._credential.close()
+
+
+def _resource_units(inspection: HeadersInspectionHandlerOption) -> int:
+    """A number that no request costs would be somebody else's mistake, and must not spoil the sum."""
+    told = inspection.response_headers.get("x-ms-resource-unit")
+    return sum(int(value) for value in told if re.fullmatch(r"\d{1,4}", value))

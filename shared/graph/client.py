@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -22,6 +23,7 @@ from shared.models.errors import (
     CursorExpired,
     GraphNotFound,
     GraphRefused,
+    GraphThrottled,
     GraphUnavailable,
     PartFailure,
     SynchronizationFailure,
@@ -43,6 +45,8 @@ _LINKS_PER_PAGE = 999
 
 class GraphClient:
     """Reads one organization's parts page by page, and objects of theirs one by one.
+
+    Where a method takes ``low_priority``, Graph is told to serve others first when it has to throttle (graph.md §6).
 
     Every method raises:
         GraphUnavailable: No answer, or an error of Graph's own; GraphThrottled when it asked for a longer wait.
@@ -71,25 +75,28 @@ class GraphClient:
             f"{self._root}/v1.0",
             timeout=settings.graph_timeout_seconds,
             longest_wait=settings.graph_max_wait_seconds,
+            clock=clock,
         )
         self._graph = self._connection.graph
 
-    async def first_page(self, part: Part) -> Page:
+    async def first_page(self, part: Part, *, low_priority: bool = False) -> Page:
         """The first page of the part's delta query."""
-        return await self._first_page(part, self._page_size)
+        return await self._first_page(part, self._page_size, low_priority)
 
-    async def next_page(self, part: Part, link: str) -> Page:
+    async def next_page(self, part: Part, link: str, *, low_priority: bool = False) -> Page:
         """The page behind a nextLink or deltaLink of the part's delta query."""
-        return await self._page(part, self._following(self._delta(part), link), _delta_path(part))
+        request = _prioritized(self._following(self._delta(part), link), low_priority)
+        return await self._page(part, request, _delta_path(part))
 
-    async def first_deleted_page(self, part: Part) -> Page:
+    async def first_deleted_page(self, part: Part, *, low_priority: bool = False) -> Page:
         """The first page of the part's soft-deleted objects."""
         request = self._paged(self._request(self._deleted_items(part), select=list(part.properties)), self._page_size)
+        _prioritized(request, low_priority)
         return await self._page(part, request, _deleted_items_path(part), soft_deleted=True)
 
-    async def next_deleted_page(self, part: Part, link: str) -> Page:
+    async def next_deleted_page(self, part: Part, link: str, *, low_priority: bool = False) -> Page:
         """The page behind a nextLink of the part's soft-deleted objects."""
-        request = self._following(self._deleted_items(part), link)
+        request = _prioritized(self._following(self._deleted_items(part), link), low_priority)
         return await self._page(part, request, _deleted_items_path(part), soft_deleted=True)
 
     async def read_object(self, part: Part, object_id: str) -> ObjectRecord | None:
@@ -122,16 +129,24 @@ class GraphClient:
 
     async def probe(self, part: Part) -> None:
         """Proves by reading one row that the part can be read: an error of the part is raised here as in its run."""
-        await self._first_page(part, 1)
+        await self._first_page(part, 1, low_priority=False)
 
-    async def count(self, part: Part) -> int | None:
-        """How many objects the part's collection has; None where Graph does not count it."""
+    async def count(self, part: Part, *, low_priority: bool = False) -> int | None:
+        """How many objects the part's collection has; None where Graph does not count it.
+
+        Raises:
+            GraphThrottled: Graph asked for a wait. No other failure is raised.
+        """
         if part.collection == "sites":
             return None
         request = getattr(self._graph, part.collection).count.to_get_request_information()
         request.headers.try_add("ConsistencyLevel", "eventual")
+        _prioritized(request, low_priority)
         try:
             return int(await self._send(part, request, f"/{part.collection}/$count"))
+        except GraphThrottled:
+            # Whoever asked for the number asks for the first page next, and that is not to be done before the time.
+            raise
         except (SynchronizationFailure, ValueError):
             # A total is for people to look at; nothing waits for it.
             return None
@@ -178,9 +193,9 @@ class GraphClient:
         if any(link is not None and self._is_foreign(link) for link in links):
             raise PartFailure("ForeignLink", "Graph's answer links to another host than Graph's; it is not followed.")
 
-    async def _first_page(self, part: Part, size: int) -> Page:
+    async def _first_page(self, part: Part, size: int, low_priority: bool) -> Page:
         request = self._paged(self._request(self._delta(part), select=list(part.select)), size)
-        return await self._page(part, request, _delta_path(part))
+        return await self._page(part, _prioritized(request, low_priority), _delta_path(part))
 
     async def _links(self, part: Part, relation: Relation, builder: Any, path: str) -> list[LinkChange]:
         links: list[LinkChange] = []
@@ -198,11 +213,17 @@ class GraphClient:
             request = builder.with_url(link).to_get_request_information()
 
     async def _page(self, part: Part, request: RequestInformation, path: str, *, soft_deleted: bool = False) -> Page:
-        page = parse_page(await self._send(part, request, path), part, soft_deleted=soft_deleted)
+        body, resource_units = await self._answer(part, request, path)
+        page = parse_page(body, part, soft_deleted=soft_deleted)
         self._refuse_foreign(page.next_link, page.delta_link)
-        return page
+        return replace(page, resource_units=resource_units)
 
     async def _send(self, part: Part, request: RequestInformation, path: str) -> bytes:
+        body, _ = await self._answer(part, request, path)
+        return body
+
+    async def _answer(self, part: Part, request: RequestInformation, path: str) -> tuple[bytes, int]:
+        """The answer's body, and its resource units."""
         import httpx
         from azure.core.exceptions import AzureError, ClientAuthenticationError
         from kiota_abstractions.api_error import APIError
@@ -226,9 +247,9 @@ class GraphClient:
             raise GraphUnavailable("NoAnswer", told) from None
         except (httpx.HTTPError, TimeoutError) as error:
             raise GraphUnavailable("NoAnswer", f"GET {path} got no answer ({type(error).__name__}).") from None
-        if not isinstance(answer, bytes):
+        if not isinstance(answer.body, bytes):
             raise GraphUnavailable("MalformedAnswer", f"GET {path} answered without a body.")
-        return answer
+        return answer.body, answer.resource_units
 
 
 class GraphClients:
@@ -281,6 +302,12 @@ def _told_by_entra(error: ClientAuthenticationError) -> str:
     """Entra's own error number where it gave one; the rest of its message may name people and secrets."""
     number = re.search(r"AADSTS\d+", error.message or "")
     return number[0] if number else type(error).__name__
+
+
+def _prioritized(request: RequestInformation, low_priority: bool) -> RequestInformation:
+    if low_priority:
+        request.headers.try_add("x-ms-throttle-priority", "low")
+    return request
 
 
 def _delta_path(part: Part) -> str:

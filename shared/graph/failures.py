@@ -48,9 +48,9 @@ def failure_of_answer(
         told += f" (request-id {request_id})"
     if status == 410 or (code or "").lower() in _EXPIRED_CODES:
         return CursorExpired(code or "syncStateNotFound", told)
-    if status in (429, 503, 504):
+    if status in (429, 503, 504, 509):
         wait = retry_after(headers.get("retry-after"), now)
-        if status == 429 or wait is not None:
+        if status in (429, 509) or wait is not None:
             return GraphThrottled(f"{told}.", _RETRY_WITHOUT_ADVICE_SECONDS if wait is None else wait)
     if status != 501 and (status >= 500 or status == 408):
         return GraphUnavailable(code or "serviceNotAvailable", f"{told}.")

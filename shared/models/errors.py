@@ -2,7 +2,8 @@
 
 SynchronizationFailure          a part cannot go on
 ├── GraphUnavailable            passes by itself: the slice is tried again
-│   └── GraphThrottled          Graph asked for a longer wait than a slice sits through
+│   ├── GraphThrottled          Graph asked for a longer wait than a slice sits through
+│   └── SharedWait              Graph asked that of another slice, and the wait holds for this one as well
 └── PartFailure                 does not pass by itself: the part's run fails
     ├── CursorExpired           the cursor is no longer known: the part starts a full run
     └── GraphRefused            Graph refused the request; says what the tenant can do
@@ -16,8 +17,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
+from shared.models.parts import Family
 from shared.models.synchronization import SynchronizationError
+
+TOO_MANY_REQUESTS = "TooManyRequests"
+"""The code of every wait that Graph asked for."""
 
 
 class SynchronizationFailure(Exception):
@@ -42,8 +48,16 @@ class GraphThrottled(GraphUnavailable):
     """Graph asked to wait ``retry_after`` seconds."""
 
     def __init__(self, message: str, retry_after: float) -> None:
-        super().__init__("TooManyRequests", message)
+        super().__init__(TOO_MANY_REQUESTS, message)
         self.retry_after = retry_after
+
+
+class SharedWait(GraphUnavailable):
+    """Graph asked another slice of the organization to wait ``until`` then; one budget serves the whole family."""
+
+    def __init__(self, family: Family, until: datetime) -> None:
+        super().__init__(TOO_MANY_REQUESTS, f"Graph asked for a wait before the next request to its {family} services.")
+        self.until = until
 
 
 class PartFailure(SynchronizationFailure):

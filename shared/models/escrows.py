@@ -48,8 +48,8 @@ class HeldDeletionEntity(WireModel):
 
     Attributes:
         reason: ``changed`` and ``deleted`` as Graph's ``@removed`` gives them, ``absent`` when a complete listing did
-            not name the object, ``outOfScope`` when it does not belong to the part any more, ``absentLink`` for a link that was not
-            named; ``object_id`` then is the relation, the group's id and the other's, separated by slashes.
+            not name the object, ``outOfScope`` when it does not belong to the part any more, ``absentLink`` for a
+            link that was not named; ``object_id`` then is its relation and the ids of its ends, separated by slashes.
         approved: Whether a restart with ForceDeletes asked for it to be carried out.
     """
 

@@ -16,6 +16,8 @@ Properties = Mapping[str, Any]
 
 Collection = Literal["users", "groups", "sites"]
 Relation = Literal["members", "owners"]
+Family = Literal["directory", "sharepoint", "teams", "outlook"]
+"""The services behind Graph that count requests, each for itself (graph.md §6)."""
 
 
 class PartName(StrEnum):
@@ -83,6 +85,7 @@ class Part:
         deleted_items: The type under /directory/deletedItems that lists the soft-deleted objects, if there is one.
         entry_type: The key under which synchronizedEntryCountByType counts the part's entries.
         permission: The least application permission that reads the part (graph.md §8.1).
+        family: The services that answer for it: when one part is told to wait, all of its family wait.
     """
 
     name: PartName
@@ -98,6 +101,7 @@ class Part:
     in_scope: Callable[[Properties], bool] = _everything
     kind: Callable[[Properties], str | None] = _group_kind
     deleted_items: Literal["user", "group"] | None = None
+    family: Family = "directory"
 
     @property
     def properties(self) -> tuple[str, ...]:
@@ -180,6 +184,7 @@ _CATALOGUE = (
         entry_type="Site to Site",
         permission="Sites.Read.All",
         kind=_site_kind,
+        family="sharepoint",
     ),
     Part(
         name=PartName.TEAMS,

@@ -88,6 +88,7 @@ class Page:
 
     Attributes:
         body: The page as it came, from which it can be parsed again.
+        resource_units: What Graph took for it from the organization's budget (graph.md §6); 0 where Graph did not tell.
     """
 
     records: Sequence[ObjectRecord]
@@ -95,3 +96,4 @@ class Page:
     delta_link: str | None
     broken: Sequence[BrokenRecord] = ()
     body: bytes = field(default=b"", repr=False, compare=False)
+    resource_units: int = 0

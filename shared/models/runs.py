@@ -76,6 +76,8 @@ class PartRun:
     Attributes:
         completed: Objects received so far.
         total: Objects expected, when Graph tells.
+        resource_units: What Graph took for the part's pages so far (graph.md §6).
+        next_attempt: When the part goes on that Graph told to wait; None while it does not wait for that.
     """
 
     part: PartName
@@ -87,6 +89,8 @@ class PartRun:
     start_time: datetime | None
     end_time: datetime | None
     error: SynchronizationError | None
+    resource_units: int = 0
+    next_attempt: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +148,8 @@ class PartRunEntity(WireModel):
     status: RunStatus
     completed: int
     total: int | None
+    resource_units: int
+    next_attempt: UtcTime | None
     error: SynchronizationError | None
 
 
@@ -159,4 +165,5 @@ class RunEntity(WireModel):
     end_time: UtcTime | None
     error: SynchronizationError | None
     counts: RunCounts
+    resource_units: int
     parts: list[PartRunEntity]

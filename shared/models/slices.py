@@ -54,6 +54,11 @@ class Stage(StrEnum):
     CLEANUP = "cleanup"
     """The notes on what was seen are thrown away."""
 
+    @property
+    def asks_graph(self) -> bool:
+        """Whether the stage needs Graph, and so has to wait when Graph asks for it."""
+        return self in (Stage.LISTING, Stage.RETRIES, Stage.DELETED_ITEMS)
+
 
 @dataclass(frozen=True, slots=True)
 class Slice:

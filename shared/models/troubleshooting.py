@@ -244,7 +244,8 @@ _PAGES = (
         "Microsoft Graph asks to wait",
         Who.OPERATOR,
         "The tenant's or the application's quota of requests is used up for the moment.",
-        "The part waits for as long as Graph asks and then goes on where it was. Waiting does not count as a failure.",
+        "The part, and all others that the same services answer for, wait for as long as Graph asks and then go on"
+        " where they were; the run shows until when as `nextAttempt`. Waiting does not count as a failure.",
         (
             "Nothing has to be done; a large initial run is throttled now and then.",
             "If it comes in every run, find out what else reads the tenant, or let the job run less often.",

@@ -6,12 +6,15 @@ import asyncio
 import logging
 from datetime import datetime, timedelta
 
-from shared.cache import slices
+from sqlalchemy import Connection
+
+from shared.cache import slices, throttles
 from shared.models.errors import (
     CursorExpired,
     GraphThrottled,
     GraphUnavailable,
     PartFailure,
+    SharedWait,
     SynchronizationFailure,
 )
 from shared.models.slices import Slice, SliceMessage, StaleSlice
@@ -35,7 +38,7 @@ async def run_slice(services: Services, message: SliceMessage) -> list[SliceMess
     """
     work = await asyncio.to_thread(_take, services, message)
     if work is None:
-        logger.info("slice dropped: duplicate or outdated message (%s, fence %d)", message.part, message.fence)
+        logger.info("slice dropped: outdated message, or a part that waits (%s, fence %d)", message.part, message.fence)
         return []
     deadline = services.now() + timedelta(seconds=services.settings.slice_seconds)
     try:
@@ -72,6 +75,9 @@ async def _work_until(services: Services, work: Slice, deadline: datetime) -> li
     except GraphThrottled as failure:
         logger.info("%s: throttled for %.0f s", work.part.name, failure.retry_after)
         return await asyncio.to_thread(_wait, services, work, failure)
+    except SharedWait as failure:
+        logger.info("%s: waits with the other parts of its family until %s", work.part.name, failure.until)
+        return await asyncio.to_thread(_wait_along, services, work, failure)
     except GraphUnavailable as failure:
         logger.warning("%s: %s", work.part.name, failure.message)
         return await asyncio.to_thread(_retry, services, work, failure)
@@ -95,10 +101,23 @@ def _continue(services: Services, work: Slice) -> list[SliceMessage]:
 
 
 def _wait(services: Services, work: Slice, failure: GraphThrottled) -> list[SliceMessage]:
-    """The planner sends the message when the time has come: a queue output cannot be delayed."""
+    """Has the whole family of services wait, and the part with it."""
+    now, key, family = services.now(), work.organization.key, work.part.family
+    until = now + timedelta(seconds=failure.retry_after)
     with services.database.write() as connection:
-        wake_at = services.now() + timedelta(seconds=failure.retry_after)
-        slices.give_back(connection, work, wake_at, failure.told(), blameless=True)
+        throttles.extend(connection, key, family, until)
+        until = throttles.until(connection, key, family, now) or until
+        return _rest(connection, work, failure, until)
+
+
+def _wait_along(services: Services, work: Slice, wait: SharedWait) -> list[SliceMessage]:
+    with services.database.write() as connection:
+        return _rest(connection, work, wait, wait.until)
+
+
+def _rest(connection: Connection, work: Slice, reason: GraphUnavailable, until: datetime) -> list[SliceMessage]:
+    """The planner sends the message when the time has come: a queue output cannot be delayed."""
+    slices.give_back(connection, work, until, reason.told(), blameless=True)
     return []
 
 

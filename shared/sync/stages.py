@@ -15,16 +15,23 @@ import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 
 from sqlalchemy import Connection
 
-from shared.cache import escrows, jobs, objects, pages, slices, staged_pages, sweep
+from shared.cache import escrows, jobs, objects, pages, slices, staged_pages, sweep, throttles
 from shared.graph.client import GraphClient
 from shared.graph.pages import parse_page
 from shared.graph.read_ahead import read_ahead
-from shared.models.errors import GraphRefused, GraphUnavailable, PartFailure, SynchronizationFailure
+from shared.models.errors import (
+    GraphRefused,
+    GraphThrottled,
+    GraphUnavailable,
+    PartFailure,
+    SharedWait,
+    SynchronizationFailure,
+)
 from shared.models.parts import Part, PartName
 from shared.models.records import BrokenRecord, ObjectRecord, Page, Removal
 from shared.models.runs import Counts, RunType
@@ -44,6 +51,7 @@ async def work_on(services: Services, work: Slice, deadline: datetime) -> Slice 
 
     Raises:
         StaleSlice: The lease is lost.
+        SharedWait: Another slice was told to wait; what was done is committed.
         SynchronizationFailure: As GraphClient's methods.
     """
     while True:
@@ -72,8 +80,9 @@ async def work_on(services: Services, work: Slice, deadline: datetime) -> Slice 
 
 async def _list(services: Services, work: Slice, deadline: datetime) -> Slice:
     client, part = services.graph.get(work.organization), work.part
+    low_priority = work.type is RunType.FULL
     if work.type is RunType.FULL and work.cursor is None and work.total is None:
-        work = replace(work, total=await client.count(part))
+        work = replace(work, total=await client.count(part, low_priority=low_priority))
     if work.beside and work.cursor is None:
         while await asyncio.to_thread(_forget_abandoned, services, work):
             pass
@@ -88,7 +97,11 @@ async def _list(services: Services, work: Slice, deadline: datetime) -> Slice:
             stage = Stage.APPLY_ALL if part.deleted_items is None else Stage.DELETED_ITEMS
         return replace(work, cursor=None, delta_link=page.delta_link, stage=stage)
 
-    coming_pages = read_ahead(partial(client.first_page, part), partial(client.next_page, part), work.cursor)
+    coming_pages = read_ahead(
+        partial(client.first_page, part, low_priority=low_priority),
+        partial(client.next_page, part, low_priority=low_priority),
+        work.cursor,
+    )
     async with aclosing(coming_pages) as coming:
         async for page in coming:
             work = await _receive(services, work, page, listed)
@@ -113,7 +126,7 @@ async def _retry(services: Services, work: Slice, deadline: datetime) -> Slice:
         work = await _step(services, work, partial(_apply_retries, services, failed_before, answers))
         if any(isinstance(answer, GraphUnavailable) for answer in answers):
             # What else is due waits for the next run: where Graph has no time for these, the rest must go on.
-            return await _step(services, work, partial(_retried, services))
+            return await _step(services, work, partial(_retries_put_off, services, answers))
         if services.now() >= deadline:
             return work
 
@@ -171,6 +184,21 @@ def _retried(services: Services, connection: Connection, work: Slice, now: datet
     return Counts(), replace(work, cursor=None, stage=Stage.DELETIONS)
 
 
+def _retries_put_off(
+    services: Services,
+    answers: Sequence[ObjectRecord | SynchronizationFailure | None],
+    connection: Connection,
+    work: Slice,
+    now: datetime,
+) -> tuple[Counts, Slice]:
+    """Ends the stage early; that Graph asked for a wait is told to the other parts."""
+    for answer in answers:
+        if isinstance(answer, GraphThrottled):
+            until = now + timedelta(seconds=answer.retry_after)
+            throttles.extend(connection, work.organization.key, work.part.family, until)
+    return _retried(services, connection, work, now)
+
+
 async def _list_deleted_items(services: Services, work: Slice, deadline: datetime) -> Slice:
     client, part = services.graph.get(work.organization), work.part
 
@@ -180,7 +208,9 @@ async def _list_deleted_items(services: Services, work: Slice, deadline: datetim
         )
 
     coming_pages = read_ahead(
-        partial(client.first_deleted_page, part), partial(client.next_deleted_page, part), work.cursor
+        partial(client.first_deleted_page, part, low_priority=True),
+        partial(client.next_deleted_page, part, low_priority=True),
+        work.cursor,
     )
     try:
         async with aclosing(coming_pages) as coming:
@@ -212,7 +242,7 @@ async def _receive(
         objects = staged_pages.put(connection, work, page, soft_deleted=soft_deleted)
         return Counts(), replace(following, staged=work.staged + objects)
 
-    return await _step(services, work, receive)
+    return await _step(services, work, receive, page.resource_units)
 
 
 def _apply_staged(services: Services, connection: Connection, work: Slice, now: datetime) -> tuple[Counts, Slice]:
@@ -225,14 +255,24 @@ def _apply_staged(services: Services, connection: Connection, work: Slice, now: 
     return counts, replace(work, staged=work.staged - staged.objects)
 
 
-async def _step(services: Services, work: Slice, step: _Step) -> Slice:
-    """One transaction: what the step writes, how far the part has come, and its counts."""
+async def _step(services: Services, work: Slice, step: _Step, resource_units: int = 0) -> Slice:
+    """One transaction: what the step writes, how far the part has come, its counts, and what Graph took for it.
+
+    Raises:
+        StaleSlice: The lease is lost; nothing was written.
+        SharedWait: All is committed, but Graph may not be asked for what comes next.
+    """
 
     def write() -> Slice:
         now = services.now()
         with services.database.write() as connection:
             counts, following = step(connection, work, now)
-            slices.advance(connection, following, counts, now, services.settings.lease)
+            slices.advance(connection, following, counts, now, services.settings.lease, resource_units)
+            until = None
+            if following.stage.asks_graph:
+                until = throttles.until(connection, work.organization.key, work.part.family, now)
+        if until is not None:
+            raise SharedWait(work.part.family, until)
         return following
 
     return await asyncio.to_thread(write)

@@ -123,6 +123,9 @@ def test_a_restart_ends_the_run_under_way(application: Application) -> None:
     stuck = application.synchronize()
     act(application, "restart", RestartPostRequestBody())
     assert application.run(stuck["activityIdentifier"])["status"] == "Cancelled"
+    # The wait that Graph asked for is not over with the run.
+    application.clock.forward(minutes=10)
+    application.plan()
     assert application.sync_state()["syncStatus"] == "Success"
     assert application.compare().differences == []
 

@@ -487,6 +487,9 @@ def test_a_restart_of_a_job_that_was_paused_in_between_sets_it_going_again(appli
     act(application, "pause")
     heal(application)
     act(application, "restart", "Watermark")
+    # Nobody's wish ends the wait that Graph asked for.
+    application.clock.forward(minutes=10)
+    application.plan()
     assert condition(application) == ("Active", "Active")
     assert application.compare().differences == []
 

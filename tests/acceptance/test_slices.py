@@ -102,7 +102,7 @@ def test_a_long_throttling_wait_is_not_slept_through_but_goes_on_when_it_is_over
 
     run = application.synchronize()
     assert (run["status"], part(run, "users")["status"]) == ("Running", "Running")
-    assert part(run, "groups")["status"] == "Succeeded"
+    assert part(run, "sites")["status"] == "Succeeded"
 
     application.clock.forward(seconds=100)
     application.plan()

@@ -129,7 +129,7 @@ def test_while_a_run_goes_on_each_part_tells_how_far_it_is(held: Application) ->
 
 def test_a_part_that_waits_for_graph_is_running(application: Application) -> None:
     application.register()
-    application.control("POST", "/faults", [{"path": "/users/delta", "status": 429, "retryAfter": 600}])
+    application.control("POST", "/faults", [{"path": "/sites/delta", "status": 429, "retryAfter": 600}])
     application.synchronize()
 
     state = state_of(application)
@@ -137,10 +137,10 @@ def test_a_part_that_waits_for_graph_is_running(application: Application) -> Non
     assert state["currentState"]["status"] == "Running"
     assert {name: part["currentState"] and part["currentState"]["status"] for name, part in state["parts"].items()} == {
         **dict.fromkeys(PARTS),
-        "users": "Running",
+        "sites": "Running",
     }
     assert state["error"] == ""
-    assert state["parts"]["users"]["lastState"] is None
+    assert state["parts"]["sites"]["lastState"] is None
 
     application.control("DELETE", "/faults")
     application.clock.forward(minutes=11)

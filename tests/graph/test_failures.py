@@ -44,7 +44,8 @@ def failure(status: int, code: str | None = None, **headers: str) -> Synchroniza
         (502, None, GraphUnavailable, "serviceNotAvailable"),
         (503, None, GraphUnavailable, "serviceNotAvailable"),
         (504, "GatewayTimeout", GraphUnavailable, "GatewayTimeout"),
-        (509, "activityLimitReached", GraphUnavailable, "activityLimitReached"),
+        (509, "activityLimitReached", GraphThrottled, "TooManyRequests"),
+        (423, "resourceLocked", GraphRefused, "resourceLocked"),
         (400, "BadRequest", GraphRefused, "BadRequest"),
         (400, None, GraphRefused, "BadRequest"),
         (404, "Request_ResourceNotFound", GraphNotFound, "Request_ResourceNotFound"),
@@ -79,7 +80,7 @@ def test_a_refused_credential_can_be_repaired_by_the_tenant_a_bad_request_not() 
     assert not failure(500).tenant_actionable
 
 
-@pytest.mark.parametrize("status", [429, 503, 504])
+@pytest.mark.parametrize("status", [429, 503, 504, 509])
 @pytest.mark.parametrize(
     ("advice", "seconds"),
     [
@@ -89,6 +90,8 @@ def test_a_refused_credential_can_be_repaired_by_the_tenant_a_bad_request_not() 
         ("-5", 0.0),
         (format_datetime(NOW + timedelta(minutes=2), usegmt=True), 120.0),
         ("Fri, 02 Jan 2026 03:02:00 -0000", 120.0),
+        ("Friday, 02-Jan-26 03:02:00 GMT", 120.0),
+        ("Fri Jan  2 03:02:00 2026", 120.0),
         (format_datetime(NOW - timedelta(minutes=2), usegmt=True), 0.0),
     ],
 )

@@ -176,10 +176,11 @@ def test_requests_are_counted_per_path_and_pages_read_twice_are_told(client: htt
     headers = {"Prefer": "odata.maxpagesize=30"}
     link = client.get("/v1.0/users/delta()", headers=headers).json()["@odata.nextLink"]
     client.get(link)
-    client.get(f"/v1.0/users/{user}")
+    client.get(f"/v1.0/users/{user}", headers={"x-ms-throttle-priority": "low"})
     counters = client.get("/control/requests").json()
     assert counters["paths"] == {"/v1.0/users/delta": 2, "/v1.0/users/{id}": 1}
     assert (counters["pages"], counters["repeatedPages"]) == (2, 0)
+    assert counters["throttlePriorities"] == {"low": 1}
     client.get(link)
     assert client.get("/control/requests").json()["repeatedPages"] == 1
     client.delete("/control/requests")

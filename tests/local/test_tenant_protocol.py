@@ -159,6 +159,8 @@ def test_every_successful_answer_tells_its_resource_units(graph: httpx.Client, s
     units = {
         "/v1.0/users/delta?$select=mail": "1", "/v1.0/users/delta": "2", "/v1.0/sites/delta": "2",
         "/v1.0/users?$top=50": "2", f"/v1.0/groups/{group}/members": "3", "/v1.0/organization": "1", "/v1.0/teams": "1",
+        "/v1.0/groups/delta": "1", "/v1.0/users?$top=5": "1", f"/v1.0/groups/{group}/members?$select=id": "2",
+        graph.get("/v1.0/sites/delta?$deltatoken=latest").json()["@odata.deltaLink"]: "1",
     }  # fmt: skip
     assert {path: graph.get(path).headers["x-ms-resource-unit"] for path in units} == units
 

@@ -17,6 +17,7 @@ def run_entity(run: Run) -> RunEntity:
         end_time=run.end_time,
         error=run.error,
         counts=RunCounts.of(run.counts),
+        resource_units=sum(part.resource_units for part in run.parts),
         parts=[
             PartRunEntity(
                 part=part.part,
@@ -24,6 +25,8 @@ def run_entity(run: Run) -> RunEntity:
                 status=part.status,
                 completed=part.completed,
                 total=part.total,
+                resource_units=part.resource_units,
+                next_attempt=part.next_attempt,
                 error=part.error,
             )
             for part in run.parts

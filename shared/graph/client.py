@@ -11,11 +11,12 @@ import asyncio
 import re
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from shared.graph.clouds import CLOUDS
-from shared.graph.credentials import credential_for, secret_credential
+from shared.graph.credentials import RenewableCredential, credential_for, secret_credential
 from shared.graph.failures import failure_of_answer
 from shared.graph.pages import parse_links, parse_object, parse_page
 from shared.models.errors import (
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
 
 _LINKS_PER_PAGE = 999
 """The most that Graph lists on one page (graph.md §4.3)."""
+_COUNT = re.compile(rb"(?:\xef\xbb\xbf)?\s*(\d{1,18})\s*")
+"""No more digits than the database keeps, perhaps behind a byte order mark."""
 
 
 class GraphClient:
@@ -56,7 +59,7 @@ class GraphClient:
         organization: Organization,
         settings: Settings,
         clock: Callable[[], datetime],
-        credential: AsyncTokenCredential,
+        make_credential: Callable[[], AsyncTokenCredential],
     ) -> None:
         from shared.graph.adapter import GraphConnection
 
@@ -65,8 +68,9 @@ class GraphClient:
         self._page_size = settings.graph_page_size
         self._timeout = settings.graph_timeout_seconds
         self._clock = clock
+        self._credential = RenewableCredential(make_credential)
         self._connection = GraphConnection(
-            credential,
+            self._credential,
             cloud.scope,
             f"{self._root}/v1.0",
             timeout=settings.graph_timeout_seconds,
@@ -131,8 +135,10 @@ class GraphClient:
         request = getattr(self._graph, part.collection).count.to_get_request_information()
         request.headers.try_add("ConsistencyLevel", "eventual")
         try:
-            return int(await self._send(part, request, f"/{part.collection}/$count"))
-        except (SynchronizationFailure, ValueError):
+            answer = await self._send(part, request, f"/{part.collection}/$count")
+            number = _COUNT.fullmatch(answer)
+            return int(number[1]) if number else None
+        except SynchronizationFailure:
             # A total is for people to look at; nothing waits for it.
             return None
 
@@ -202,6 +208,20 @@ class GraphClient:
         self._refuse_foreign(page.next_link, page.delta_link)
         return page
 
+    async def _answer(self, request: RequestInformation) -> bytes | None:
+        """As the connection's ``send``; a token that Graph refuses is replaced once, for it may have been revoked."""
+        from kiota_abstractions.api_error import APIError
+
+        issuer = self._credential.issuer
+        try:
+            return await self._connection.send(request)
+        except APIError as error:
+            if error.response_status_code != 401:
+                raise
+        await self._credential.renew(issuer)
+        request.headers.remove("Authorization")
+        return await self._connection.send(request)
+
     async def _send(self, part: Part, request: RequestInformation, path: str) -> bytes:
         import httpx
         from azure.core.exceptions import AzureError, ClientAuthenticationError
@@ -210,7 +230,7 @@ class GraphClient:
 
         try:
             async with asyncio.timeout(self._timeout):
-                answer = await self._connection.send(request)
+                answer = await self._answer(request)
         except APIError as error:
             code = error.error.code if isinstance(error, ODataError) and error.error else None
             headers = _lower(error.response_headers or {})
@@ -226,6 +246,8 @@ class GraphClient:
             raise GraphUnavailable("NoAnswer", told) from None
         except (httpx.HTTPError, TimeoutError) as error:
             raise GraphUnavailable("NoAnswer", f"GET {path} got no answer ({type(error).__name__}).") from None
+        except httpx.InvalidURL:
+            raise GraphRefused("BadRequest", f"GET {path} cannot be asked: its address is not valid.") from None
         if not isinstance(answer, bytes):
             raise GraphUnavailable("MalformedAnswer", f"GET {path} answered without a body.")
         return answer
@@ -252,8 +274,8 @@ class GraphClients:
         Raises:
             GraphRefused: The organization's credential cannot be made.
         """
-        credential = credential_for(organization.entity, self._settings.azure_client_id)
-        return GraphClient(organization, self._settings, self._clock, credential)
+        make_credential = partial(credential_for, organization.entity, self._settings.azure_client_id)
+        return GraphClient(organization, self._settings, self._clock, make_credential)
 
     def with_secret(self, organization: Organization, client_id: str | None, client_secret: str) -> GraphClient:
         """A client that signs in to the organization's tenant with a secret of the caller's, who closes it.
@@ -267,8 +289,8 @@ class GraphClients:
             GraphRefused: The client id or the secret is empty. Whether they are right shows with the first request.
         """
         application = str(organization.entity.application.client_id) if client_id is None else client_id
-        credential = secret_credential(organization.entity, application, client_secret)
-        return GraphClient(organization, self._settings, self._clock, credential)
+        make_credential = partial(secret_credential, organization.entity, application, client_secret)
+        return GraphClient(organization, self._settings, self._clock, make_credential)
 
     async def close(self) -> None:
         """Closes all connections."""

@@ -62,6 +62,7 @@ class Slice:
         total: Objects expected, when Graph told.
         last_error: What ended the slice before this one, if anything did.
         rebuild: Whether every row is written again, whatever the cache takes it for.
+        checkpoint: What ``next_checkpoint`` remembers of the links of the listing under way.
     """
 
     organization: Organization
@@ -78,6 +79,7 @@ class Slice:
     started_at: datetime
     last_error: SynchronizationError | None = None
     rebuild: bool = False
+    checkpoint: str | None = None
 
 
 class StaleSlice(Exception):

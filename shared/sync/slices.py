@@ -9,6 +9,8 @@ from datetime import datetime, timedelta
 from shared.cache import slices
 from shared.models.errors import (
     CursorExpired,
+    DatabaseBlocked,
+    DatabaseFailure,
     GraphThrottled,
     GraphUnavailable,
     PartFailure,
@@ -23,6 +25,7 @@ from shared.sync.stages import work_on
 logger = logging.getLogger(__name__)
 
 _FIRST_RETRY = timedelta(seconds=15)
+_DATABASE_RETRY = timedelta(minutes=1)
 
 
 async def run_slice(services: Services, message: SliceMessage) -> list[SliceMessage]:
@@ -50,9 +53,13 @@ async def run_slice(services: Services, message: SliceMessage) -> list[SliceMess
 
 
 def fail_dead_letter(services: Services, message: SliceMessage) -> list[SliceMessage]:
-    """Fails the part whose message the queue gave up, and returns the messages to send."""
+    """Fails the part whose message the queue gave up, and returns the messages to send.
+
+    A part that has attempts left is for the planner: its message failed because the database was away, for example.
+    """
+    attempts = services.settings.slice_attempts
     with services.database.write() as connection:
-        work = slices.dead_letter(connection, message, services.now(), services.settings.lease)
+        work = slices.dead_letter(connection, message, attempts, services.now(), services.settings.lease)
         if work is None:
             return []
         error = SynchronizationError(
@@ -70,7 +77,10 @@ async def _work_until(services: Services, work: Slice, deadline: datetime) -> li
     except GraphThrottled as failure:
         logger.info("%s: throttled for %.0f s", work.part.name, failure.retry_after)
         return await asyncio.to_thread(_wait, services, work, failure)
-    except GraphUnavailable as failure:
+    except DatabaseBlocked as failure:
+        logger.warning("%s: %s", work.part.name, failure.message)
+        return await asyncio.to_thread(_wait_for_database, services, work, failure)
+    except (GraphUnavailable, DatabaseFailure) as failure:
         logger.warning("%s: %s", work.part.name, failure.message)
         return await asyncio.to_thread(_retry, services, work, failure)
     except SynchronizationFailure as failure:
@@ -100,7 +110,14 @@ def _wait(services: Services, work: Slice, failure: GraphThrottled) -> list[Slic
     return []
 
 
-def _retry(services: Services, work: Slice, failure: GraphUnavailable) -> list[SliceMessage]:
+def _wait_for_database(services: Services, work: Slice, failure: DatabaseBlocked) -> list[SliceMessage]:
+    """No number of attempts is too many: the part is not what keeps the database from working."""
+    with services.database.write() as connection:
+        slices.give_back(connection, work, services.now() + _DATABASE_RETRY, failure.told(), blameless=True)
+    return []
+
+
+def _retry(services: Services, work: Slice, failure: GraphUnavailable | DatabaseFailure) -> list[SliceMessage]:
     with services.database.write() as connection:
         attempts = slices.count_attempts(connection, work)
         if attempts < services.settings.slice_attempts:

@@ -19,7 +19,8 @@ from sqlalchemy import Connection
 
 from shared.cache import escrows, jobs, objects, pages, slices, sweep
 from shared.graph.client import GraphClient
-from shared.graph.read_ahead import read_ahead
+from shared.graph.failures import in_time
+from shared.graph.read_ahead import next_checkpoint, read_ahead
 from shared.models.errors import GraphRefused, GraphUnavailable, PartFailure, SynchronizationFailure
 from shared.models.parts import Part, PartName
 from shared.models.records import BrokenRecord, ObjectRecord, Page, Removal
@@ -71,13 +72,14 @@ async def _list(services: Services, work: Slice, deadline: datetime) -> Slice:
 
     def listed(work: Slice, page: Page) -> Slice:
         if page.next_link is not None:
-            return replace(work, cursor=page.next_link)
+            checkpoint = next_checkpoint(work.checkpoint, page.next_link)
+            return replace(work, cursor=page.next_link, checkpoint=checkpoint)
         if page.delta_link is None:
             raise PartFailure("IncompleteListing", "Graph ended the listing without a deltaLink.")
         stage = Stage.RETRIES
         if work.type is RunType.FULL:
             stage = Stage.SWEEP_ALL if part.deleted_items is None else Stage.DELETED_ITEMS
-        return replace(work, cursor=None, delta_link=page.delta_link, stage=stage)
+        return replace(work, cursor=None, checkpoint=None, delta_link=page.delta_link, stage=stage)
 
     coming_pages = read_ahead(partial(client.first_page, part), partial(client.next_page, part), work.cursor)
     async with aclosing(coming_pages) as coming:
@@ -100,7 +102,8 @@ async def _retry(services: Services, work: Slice, deadline: datetime) -> Slice:
         failed_before = await asyncio.to_thread(due)
         if not failed_before:
             return await _step(services, work, partial(_retried, services))
-        answers = await asyncio.gather(*(_read_again(client, part, broken) for broken in failed_before))
+        seconds = services.settings.graph_timeout_seconds
+        answers = await asyncio.gather(*(_read_again(client, part, broken, seconds) for broken in failed_before))
         work = await _step(services, work, partial(_apply_retries, services, failed_before, answers))
         if any(isinstance(answer, GraphUnavailable) for answer in answers):
             # What else is due waits for the next run: where Graph has no time for these, the rest must go on.
@@ -110,10 +113,11 @@ async def _retry(services: Services, work: Slice, deadline: datetime) -> Slice:
 
 
 async def _read_again(
-    client: GraphClient, part: Part, broken: BrokenRecord
+    client: GraphClient, part: Part, broken: BrokenRecord, seconds: float
 ) -> ObjectRecord | SynchronizationFailure | None:
     try:
-        return await client.read_object(part, broken.graph_id)
+        # As a whole: the pages of an object's links may go on for longer than a lease lasts.
+        return await in_time(client.read_object(part, broken.graph_id), seconds)
     except SynchronizationFailure as failure:
         # That Graph answers nothing but errors for this one object must not fail the part every time.
         return failure
@@ -166,9 +170,9 @@ async def _list_deleted_items(services: Services, work: Slice, deadline: datetim
     client, part = services.graph.get(work.organization), work.part
 
     def listed(work: Slice, page: Page) -> Slice:
-        return replace(
-            work, cursor=page.next_link, stage=Stage.SWEEP_ALL if page.next_link is None else Stage.DELETED_ITEMS
-        )
+        if page.next_link is None:
+            return replace(work, cursor=None, checkpoint=None, stage=Stage.SWEEP_ALL)
+        return replace(work, cursor=page.next_link, checkpoint=next_checkpoint(work.checkpoint, page.next_link))
 
     coming_pages = read_ahead(
         partial(client.first_deleted_page, part), partial(client.next_deleted_page, part), work.cursor
@@ -182,7 +186,7 @@ async def _list_deleted_items(services: Services, work: Slice, deadline: datetim
     except GraphRefused:
         # Without that listing nothing is known of soft-deleted objects, so they are left alone.
         def skip(connection: Connection, work: Slice, now: datetime) -> tuple[Counts, Slice]:
-            return Counts(), replace(work, cursor=None, stage=Stage.SWEEP_LIVE)
+            return Counts(), replace(work, cursor=None, checkpoint=None, stage=Stage.SWEEP_LIVE)
 
         work = await _step(services, work, skip)
     return work
@@ -199,14 +203,13 @@ async def _apply(services: Services, work: Slice, page: Page, after: Callable[[S
 async def _step(services: Services, work: Slice, step: _Step) -> Slice:
     """One transaction: what the step writes, how far the part has come, and its counts."""
 
-    def write() -> Slice:
+    def write(connection: Connection) -> Slice:
         now = services.now()
-        with services.database.write() as connection:
-            counts, following = step(connection, work, now)
-            slices.advance(connection, following, counts, now, services.settings.lease)
+        counts, following = step(connection, work, now)
+        slices.advance(connection, following, counts, now, services.settings.lease)
         return following
 
-    return await asyncio.to_thread(write)
+    return await asyncio.to_thread(services.database.transact, write)
 
 
 def _sweep_objects(connection: Connection, work: Slice, now: datetime) -> tuple[Counts, Slice]:

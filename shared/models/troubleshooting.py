@@ -365,8 +365,10 @@ _PAGES = (
         (
             "See what the database says of itself: is it running, has it room, does it take connections? "
             "`GET /health` tells whether the service reaches it.",
-            "`53100`, or SQLite calls itself full: make room. `53300`: allow more connections, or fewer instances of the app.",
-            "SQLite calls itself busy: another process holds the file, a backup for example. Only one may write at a time.",
+            "`53100`, or SQLite calls itself full: make room. `53300`: allow more connections, or fewer instances of the "
+            "app.",
+            "SQLite calls itself busy: another process holds the file, a backup for example. Only one may write at a "
+            "time.",
             "`57014` in every run: the server's `statement_timeout` is too short for a page; raise it, or lower "
             "`GRAPH_PAGE_SIZE`.",
         ),

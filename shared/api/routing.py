@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Awaitable, Callable
 from functools import wraps
@@ -10,13 +11,16 @@ from typing import Any, Concatenate, NoReturn, ParamSpec
 import azure.functions as func
 
 from shared.api.messages import RequestIds, complete, error_answer, unforeseen_error
-from shared.models.errors import ApiError, MethodNotAllowed, NotFound
+from shared.models.errors import ApiError, DatabaseUnavailable, MethodNotAllowed, NotFound, ServiceUnavailable
 
 Arguments = ParamSpec("Arguments")
 Handler = Callable[Concatenate[func.HttpRequest, Arguments], func.HttpResponse]
 AsyncHandler = Callable[Concatenate[func.HttpRequest, Arguments], Awaitable[func.HttpResponse]]
 
+logger = logging.getLogger(__name__)
+
 _NOTHING_HERE = "There is nothing at this path."
+_ASK_AGAIN = {"Retry-After": "10"}
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
 
@@ -123,6 +127,9 @@ def _refuse_impossible_names(req: func.HttpRequest) -> None:
 
 
 def _answer_to(ids: RequestIds, error: Exception) -> func.HttpResponse:
+    if isinstance(error, DatabaseUnavailable):
+        logger.warning("request %s: %s", ids.request_id, error.message)
+        error = ServiceUnavailable("The cache database is unavailable; ask again later.", headers=_ASK_AGAIN)
     return error_answer(ids, error) if isinstance(error, ApiError) else unforeseen_error(ids, error)
 
 

@@ -25,6 +25,8 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import DBAPIError
 
+from shared.cache.faults import failure_of
+
 Row = tuple[Any, ...]
 """A row's values in the order of the table's columns."""
 
@@ -114,8 +116,7 @@ def _copy(connection: Connection, statement: str, table: Table, rows: Sequence[R
     except error_class as error:
         if _is_refusal(error):
             raise RowsRefused(f"{table.name}: {type(error).__name__}") from None
-        # PostgreSQL quotes the row in the error's context, and a row is personal data.
-        raise RuntimeError(f"COPY into {table.name} failed with {type(error).__name__}.") from None
+        raise failure_of(error) from None
 
 
 def _is_refusal(error: BaseException | None) -> bool:

@@ -2,14 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+import random
+import time
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
 
+from shared.cache import faults
+from shared.models.errors import DatabaseConflict
+
+Result = TypeVar("Result")
+
 _BUSY_SECONDS = 30
+_CONFLICT_SECONDS = (0.1, 0.4)
+_PATIENCE = {
+    "connect_timeout": 15,
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 60_000,
+}
+"""libpq's; a server that vanished without a word, as in a failover, is otherwise waited for longer than a function may
+run. What the URL says goes before."""
 
 
 class Database:
@@ -26,23 +43,65 @@ class Database:
 
     @contextmanager
     def read(self) -> Generator[Connection]:
-        """A transaction that only reads, and sees one moment."""
-        with self._reading.begin() as connection:
+        """A transaction that only reads, and sees one moment.
+
+        Raises:
+            DatabaseFailure: DatabaseUnavailable where trying again helps.
+        """
+        with _transaction(self._reading) as connection:
             yield connection
 
     @contextmanager
     def write(self) -> Generator[Connection]:
-        """A transaction that writes: committed at the end, rolled back when an exception leaves it."""
-        with self._writing.begin() as connection:
+        """A transaction that writes: committed at the end, rolled back when an exception leaves it.
+
+        Raises:
+            DatabaseFailure: As ``read``.
+        """
+        with _transaction(self._writing) as connection:
             yield connection
+
+    def transact(self, body: Callable[[Connection], Result]) -> Result:
+        """What the body returns, in a transaction that writes.
+
+        It is run again where the database has certainly taken it back as a whole, so it must do nothing but write.
+
+        Raises:
+            DatabaseFailure: As ``read``.
+        """
+        for longest_wait in _CONFLICT_SECONDS:
+            try:
+                with self.write() as connection:
+                    return body(connection)
+            except DatabaseConflict:
+                # Two that were in each other's way are not to begin again at the same moment.
+                time.sleep(random.uniform(0, longest_wait))
+        with self.write() as connection:
+            return body(connection)
 
     def close(self) -> None:
         """Closes the pooled connections."""
         self.engine.dispose()
 
 
+@contextmanager
+def _transaction(engine: Engine) -> Generator[Connection]:
+    with faults.told(connecting=True):
+        connection = engine.connect()
+    with faults.told(), connection, connection.begin():
+        yield connection
+
+
 def _postgresql_engine(url: str) -> Engine:
-    return create_engine(url, pool_size=4, max_overflow=8, pool_pre_ping=True, hide_parameters=True)
+    given = make_url(url).query
+    return create_engine(
+        url,
+        pool_size=4,
+        max_overflow=8,
+        pool_pre_ping=True,
+        hide_parameters=True,
+        connect_args={name: value for name, value in _PATIENCE.items() if name not in given},
+    )
 
 
 def _sqlite_engine(url: str) -> Engine:

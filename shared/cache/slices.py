@@ -145,6 +145,7 @@ def take(
         rebuild=state.rebuild,
         beside=taken.type == RunType.FULL and state.listed_at is not None,
         staged=taken.staged,
+        checkpoint=taken.checkpoint,
     )
 
 
@@ -195,6 +196,7 @@ def advance(
         type=work.type,
         stage=work.stage,
         cursor=work.cursor,
+        checkpoint=work.checkpoint,
         delta_link=work.delta_link,
         generation=work.generation,
         total=work.total,
@@ -221,6 +223,7 @@ def restart_full(connection: Connection, work: Slice) -> Slice:
         type=RunType.FULL,
         stage=Stage.LISTING,
         cursor=None,
+        checkpoint=None,
         delta_link=None,
         generation=generation,
         staged=0,
@@ -229,7 +232,15 @@ def restart_full(connection: Connection, work: Slice) -> Slice:
         entitled=0,
         entitled_for_provisioning=0,
     )
-    return replace(work, type=RunType.FULL, stage=Stage.LISTING, cursor=None, delta_link=None, generation=generation)
+    return replace(
+        work,
+        type=RunType.FULL,
+        stage=Stage.LISTING,
+        cursor=None,
+        checkpoint=None,
+        delta_link=None,
+        generation=generation,
+    )
 
 
 def count_restarts(connection: Connection, work: Slice) -> int:
@@ -285,13 +296,15 @@ def abandon(connection: Connection, work: Slice, now: datetime) -> None:
     _update_leased(connection, work, lease_until=now)
 
 
-def dead_letter(connection: Connection, message: SliceMessage, now: datetime, lease: timedelta) -> Slice | None:
-    """Leases a part whose message was given up by the queue; None when the part is over or somebody works on it."""
+def dead_letter(
+    connection: Connection, message: SliceMessage, attempts: int, now: datetime, lease: timedelta
+) -> Slice | None:
+    """Leases a part whose message was given up by the queue; None when the part is over or somebody works on it, and
+    when fewer than ``attempts`` slices in a row ended since it last got on."""
     row = connection.execute(
         select(run_parts.c.fence).where(
             _same_part(message.organization_key, message.activity_identifier, message.part),
-            # A part that got on since is not what the message was about.
-            run_parts.c.attempts > 0,
+            run_parts.c.attempts >= attempts,
             or_(run_parts.c.lease_until.is_(None), run_parts.c.lease_until <= now),
         )
     ).one_or_none()

@@ -253,6 +253,7 @@ run_parts = Table(
     Column("resource_units", BigInteger, nullable=False, server_default="0"),
     Column("attempts", Integer, nullable=False, server_default="0"),
     Column("restarts", Integer, nullable=False, server_default="0"),
+    Column("checkpoint", Text),
     Column("fence", BigInteger, nullable=False, server_default="0"),
     Column("lease_until", UtcDateTime),
     Column("wake_at", UtcDateTime),

@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import TYPE_CHECKING
 
 import httpx
@@ -110,7 +111,11 @@ class GraphConnection:
         # The SDK's transport does not pass its closing on to the one beneath, so that one is kept at hand.
         self._transport = httpx.AsyncHTTPTransport(http2=True)
         client = httpx.AsyncClient(
-            transport=self._transport, timeout=timeout, event_hooks={"response": [_refuse_redirect]}
+            transport=self._transport,
+            timeout=timeout,
+            event_hooks={"response": [_refuse_redirect]},
+            # Graph needs none, and one that cannot be sent back would end every request from then on.
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
         )
         self._adapter = GraphRequestAdapter(
             AzureIdentityAuthenticationProvider(credential, scopes=[scope]),

@@ -12,11 +12,12 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from shared.graph.clouds import CLOUDS
-from shared.graph.credentials import credential_for, secret_credential
+from shared.graph.credentials import RenewableCredential, credential_for, secret_credential
 from shared.graph.failures import failure_of_answer
 from shared.graph.pages import parse_links, parse_object, parse_page
 from shared.models.errors import (
@@ -38,9 +39,13 @@ if TYPE_CHECKING:
     from azure.core.exceptions import ClientAuthenticationError
     from kiota_abstractions.request_information import RequestInformation
 
+    from shared.graph.adapter import Answer
+
 
 _LINKS_PER_PAGE = 999
 """The most that Graph lists on one page (graph.md §4.3)."""
+_COUNT = re.compile(rb"(?:\xef\xbb\xbf)?\s*(\d{1,18})\s*")
+"""No more digits than the database keeps, perhaps behind a byte order mark."""
 
 
 class GraphClient:
@@ -60,7 +65,7 @@ class GraphClient:
         organization: Organization,
         settings: Settings,
         clock: Callable[[], datetime],
-        credential: AsyncTokenCredential,
+        make_credential: Callable[[], AsyncTokenCredential],
     ) -> None:
         from shared.graph.adapter import GraphConnection
 
@@ -69,8 +74,9 @@ class GraphClient:
         self._page_size = settings.graph_page_size
         self._timeout = settings.graph_timeout_seconds
         self._clock = clock
+        self._credential = RenewableCredential(make_credential)
         self._connection = GraphConnection(
-            credential,
+            self._credential,
             cloud.scope,
             f"{self._root}/v1.0",
             timeout=settings.graph_timeout_seconds,
@@ -143,11 +149,13 @@ class GraphClient:
         request.headers.try_add("ConsistencyLevel", "eventual")
         _prioritized(request, low_priority)
         try:
-            return int(await self._send(part, request, f"/{part.collection}/$count"))
+            answer = await self._send(part, request, f"/{part.collection}/$count")
+            number = _COUNT.fullmatch(answer)
+            return int(number[1]) if number else None
         except GraphThrottled:
             # Whoever asked for the number asks for the first page next, and that is not to be done before the time.
             raise
-        except (SynchronizationFailure, ValueError):
+        except SynchronizationFailure:
             # A total is for people to look at; nothing waits for it.
             return None
 
@@ -231,7 +239,7 @@ class GraphClient:
 
         try:
             async with asyncio.timeout(self._timeout):
-                answer = await self._connection.send(request)
+                answer = await self._ask(request)
         except APIError as error:
             code = error.error.code if isinstance(error, ODataError) and error.error else None
             headers = _lower(error.response_headers or {})
@@ -247,9 +255,25 @@ class GraphClient:
             raise GraphUnavailable("NoAnswer", told) from None
         except (httpx.HTTPError, TimeoutError) as error:
             raise GraphUnavailable("NoAnswer", f"GET {path} got no answer ({type(error).__name__}).") from None
+        except httpx.InvalidURL:
+            raise GraphRefused("BadRequest", f"GET {path} cannot be asked: its address is not valid.") from None
         if not isinstance(answer.body, bytes):
             raise GraphUnavailable("MalformedAnswer", f"GET {path} answered without a body.")
         return answer.body, answer.resource_units
+
+    async def _ask(self, request: RequestInformation) -> Answer:
+        """As the connection's ``send``; a token that Graph refuses is replaced once, for it may have been revoked."""
+        from kiota_abstractions.api_error import APIError
+
+        issuer = self._credential.issuer
+        try:
+            return await self._connection.send(request)
+        except APIError as error:
+            if error.response_status_code != 401:
+                raise
+        await self._credential.renew(issuer)
+        request.headers.remove("Authorization")
+        return await self._connection.send(request)
 
 
 class GraphClients:
@@ -273,8 +297,8 @@ class GraphClients:
         Raises:
             GraphRefused: The organization's credential cannot be made.
         """
-        credential = credential_for(organization.entity, self._settings.azure_client_id)
-        return GraphClient(organization, self._settings, self._clock, credential)
+        make_credential = partial(credential_for, organization.entity, self._settings.azure_client_id)
+        return GraphClient(organization, self._settings, self._clock, make_credential)
 
     def with_secret(self, organization: Organization, client_id: str | None, client_secret: str) -> GraphClient:
         """A client that signs in to the organization's tenant with a secret of the caller's, who closes it.
@@ -288,8 +312,8 @@ class GraphClients:
             GraphRefused: The client id or the secret is empty. Whether they are right shows with the first request.
         """
         application = str(organization.entity.application.client_id) if client_id is None else client_id
-        credential = secret_credential(organization.entity, application, client_secret)
-        return GraphClient(organization, self._settings, self._clock, credential)
+        make_credential = partial(secret_credential, organization.entity, application, client_secret)
+        return GraphClient(organization, self._settings, self._clock, make_credential)
 
     async def close(self) -> None:
         """Closes all connections."""

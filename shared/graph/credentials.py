@@ -4,14 +4,66 @@ from __future__ import annotations
 
 import os
 from base64 import b64decode
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Self
 
 from shared.graph.clouds import CLOUDS
 from shared.models.errors import GraphRefused
 from shared.models.organizations import CredentialKind, OrganizationEntity
 
 if TYPE_CHECKING:
+    from types import TracebackType
+
+    from azure.core.credentials import AccessToken
     from azure.core.credentials_async import AsyncTokenCredential
+
+
+class RenewableCredential:
+    """A credential that can be made anew: azure-identity's keep a token until it expires, a revoked one too.
+
+    Attributes:
+        issuer: The credential that issues the tokens now.
+    """
+
+    def __init__(self, make: Callable[[], AsyncTokenCredential]) -> None:
+        self._make = make
+        self.issuer = make()
+
+    async def get_token(
+        self,
+        *scopes: str,
+        claims: str | None = None,
+        tenant_id: str | None = None,
+        enable_cae: bool = False,
+        **more: Any,
+    ) -> AccessToken:
+        """As azure-identity's."""
+        return await self.issuer.get_token(*scopes, claims=claims, tenant_id=tenant_id, enable_cae=enable_cae, **more)
+
+    async def renew(self, issuer: AsyncTokenCredential) -> None:
+        """Forgets the tokens of this issuer, unless somebody did so meanwhile.
+
+        Raises:
+            GraphRefused: The credential can no longer be made.
+        """
+        if self.issuer is issuer:
+            self.issuer = self._make()
+            await issuer.close()
+
+    async def close(self) -> None:
+        """Closes the connections to the authority."""
+        await self.issuer.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None = None,
+        exc_value: BaseException | None = None,
+        traceback: TracebackType | None = None,
+    ) -> None:
+        await self.close()
 
 
 def credential_for(organization: OrganizationEntity, identity_client_id: str | None) -> AsyncTokenCredential:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -26,6 +27,8 @@ _EXPIRED_CODES = frozenset(
 )
 # Any gateway can answer 404; only these codes say that an object is not there.
 _NOT_FOUND_CODES = frozenset({"request_resourcenotfound", "itemnotfound"})
+# What the answer says about itself is kept and shown: anything else than a name or a number could be anything.
+_PLAIN = re.compile(r"[\w.:-]{1,128}", re.ASCII)
 _RETRY_WITHOUT_ADVICE_SECONDS = 60.0
 _LONGEST_WAIT_SECONDS = 86_400.0
 
@@ -43,8 +46,11 @@ def failure_of_answer(
         headers: The answer's headers, by lower-case name.
         now: The moment against which a Retry-After date is read.
     """
+    if code is not None and not _PLAIN.fullmatch(code):
+        code = None
     told = f"GET {path} answered {status} {code or 'without an error code'}"
-    if request_id := headers.get("request-id"):
+    request_id = headers.get("request-id", "")
+    if _PLAIN.fullmatch(request_id):
         told += f" (request-id {request_id})"
     if status == 410 or (code or "").lower() in _EXPIRED_CODES:
         return CursorExpired(code or "syncStateNotFound", told)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from hashlib import blake2b
 from typing import Any, cast
@@ -17,6 +18,9 @@ from shared.models.synchronization import SynchronizationError
 
 _MALFORMED_RECORD = "MalformedRecord"
 _LONGEST_ID = 500
+_LONGEST_LINK = 60_000
+_CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f]")
+_LARGEST_INTEGER = 2**63 - 1
 _UNREADABLE = (KeyError, TypeError, AttributeError, ValueError)
 
 
@@ -94,11 +98,17 @@ def _list(body: bytes, part: Part) -> tuple[list[Any], str | None, str | None]:
         document = _decode(body)
         values: Any = document["value"]
         next_link, delta_link = document.get("@odata.nextLink"), document.get("@odata.deltaLink")
-        if not isinstance(values, list) or not all(isinstance(link, str | None) for link in (next_link, delta_link)):
+        if not isinstance(values, list) or not all(link is None or _is_link(link) for link in (next_link, delta_link)):
             raise TypeError
     except (ValueError, RecursionError, TypeError, KeyError, AttributeError):
         raise GraphUnavailable("MalformedAnswer", f"Graph's answer for {part.name} is not a page of objects.") from None
     return cast(list[Any], values), next_link, delta_link
+
+
+def _is_link(link: Any) -> bool:
+    """Whether it can be kept and followed: PostgreSQL keeps no NUL, and httpx sends no control character and follows
+    no address of more than 65,536 characters."""
+    return isinstance(link, str) and 0 < len(link) <= _LONGEST_LINK and _CONTROL_CHARACTER.search(link) is None
 
 
 def _decode(body: bytes) -> Any:
@@ -107,7 +117,13 @@ def _decode(body: bytes) -> Any:
     except orjson.JSONDecodeError:
         # A name that was cut in the middle of an emoji is half a surrogate pair: no valid JSON for orjson, which is no
         # reason to lose the page.
-        return _whole_characters(json.loads(body))
+        return _whole_characters(json.loads(body, parse_int=_integer))
+
+
+def _integer(digits: str) -> int | float:
+    """As orjson reads integers, which it would not write otherwise."""
+    value = float(digits)
+    return int(digits) if abs(value) < _LARGEST_INTEGER else value
 
 
 def _whole_characters(value: Any) -> Any:
@@ -145,7 +161,16 @@ def _record(value: Any, part: Part) -> ObjectRecord:
     properties = {name: known for name, known in value.items() if "@" not in name}
     if len(properties) == 1 or removal is Removal.HARD_DELETED:
         properties = {}
+    _refuse_deep_nesting(properties)
     return ObjectRecord(object_id=key, properties=properties, removal=removal, links=links)
+
+
+def _refuse_deep_nesting(properties: Mapping[str, Any]) -> None:
+    """Raises orjson.JSONEncodeError, a TypeError, for what cannot be written to the cache: orjson reads values that are
+    nested more deeply than it writes."""
+    nested: dict[str, Any] = {name: value for name, value in properties.items() if isinstance(value, dict | list)}
+    if nested:
+        orjson.dumps(nested)
 
 
 def _link(relation: Relation, link: Any) -> LinkChange:
@@ -165,7 +190,7 @@ def _removal(value: Mapping[str, Any]) -> Removal | None:
     if (removed := value.get("@removed")) is not None:
         return Removal(removed.get("reason", Removal.HARD_DELETED))
     # SharePoint marks what is deleted with a facet (graph.md §4.4).
-    return Removal.HARD_DELETED if value.get("deleted") is not None else None
+    return Removal.HARD_DELETED if isinstance(value.get("deleted"), dict) else None
 
 
 def _broken(value: Any, part: Part) -> BrokenRecord:
@@ -209,7 +234,14 @@ def _defect(value: Any, part: Part) -> str:
     for name in names:
         if not isinstance(record.get(name), list | None):
             return f"{name} is not a list"
+    if all(_is_usable_link(link) for name in names for link in record.get(name) or ()):
+        return "it is nested too deeply"
     return f"an entry of {' or '.join(names)} has no usable id"
+
+
+def _is_usable_link(link: Any) -> bool:
+    identifier = cast(dict[str, Any], link).get("id") if isinstance(link, dict) else None
+    return isinstance(identifier, str) and _is_usable(identifier.lower())
 
 
 def _is_usable(key: str) -> bool:

@@ -1,12 +1,34 @@
-"""Fetches the next page while the caller still works on the one before."""
+"""Follows a listing's links: fetches the next page while the caller still works on the one before."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
+from hashlib import blake2b
 
 from shared.models.errors import PartFailure
 from shared.models.records import Page
+
+
+def next_checkpoint(checkpoint: str | None, link: str) -> str:
+    """What to remember of a listing's links, once a page has led on to ``link``, to notice that it goes in a circle.
+
+    Nothing else may be taken for endless: many pages in a row may be empty (graph.md §4.2.4). One link is remembered,
+    every time the number of pages doubles (R. P. Brent, "An improved Monte Carlo factorization algorithm", 1980): a
+    circle of any length is found, at the latest after about three times the pages up to its first end.
+
+    Args:
+        checkpoint: What was remembered after the page before; None at a listing's start.
+
+    Raises:
+        PartFailure: The listing leads to that link once more.
+    """
+    number, _, remembered = (checkpoint or "0:").partition(":")
+    pages, digest = int(number) + 1, blake2b(link.encode(), digest_size=16).hexdigest()
+    if digest == remembered:
+        raise PartFailure("RepeatedLink", "Graph's listing goes in a circle.")
+    doubled = pages & (pages - 1) == 0
+    return f"{pages}:{digest if doubled else remembered}"
 
 
 async def read_ahead(

@@ -4,6 +4,10 @@ SynchronizationFailure          a part cannot go on
 ├── GraphUnavailable            passes by itself: the slice is tried again
 │   ├── GraphThrottled          Graph asked for a longer wait than a slice sits through
 │   └── SharedWait              Graph asked that of another slice, and the wait holds for this one as well
+├── DatabaseFailure             the cache database did not do what it was asked: the slice is tried again
+│   └── DatabaseUnavailable     passes by itself
+│       ├── DatabaseBlocked     nobody can write at the moment: no part is to blame for it
+│       └── DatabaseConflict    the transaction was taken back for the sake of another one
 └── PartFailure                 does not pass by itself: the part's run fails
     ├── CursorExpired           the cursor is no longer known: the part starts a full run
     └── GraphRefused            Graph refused the request; says what the tenant can do
@@ -58,6 +62,30 @@ class SharedWait(GraphUnavailable):
     def __init__(self, family: Family, until: datetime) -> None:
         super().__init__(TOO_MANY_REQUESTS, f"Graph asked for a wait before the next request to its {family} services.")
         self.until = until
+
+
+class DatabaseFailure(SynchronizationFailure):
+    """The cache database did not do what it was asked. Of its own words only the error's name is kept: they quote
+    statements and rows."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__("DatabaseFailed", f"The cache database failed ({name}).")
+
+
+class DatabaseUnavailable(DatabaseFailure):
+    """The cache database cannot be used at the moment; trying again later helps. Whether a transaction that was being
+    committed is kept is unknown."""
+
+    def __init__(self, name: str) -> None:
+        SynchronizationFailure.__init__(self, "DatabaseUnavailable", f"The cache database is unavailable ({name}).")
+
+
+class DatabaseBlocked(DatabaseUnavailable):
+    """Nobody can write: no connection comes about, the disk is full, the database is locked or read-only."""
+
+
+class DatabaseConflict(DatabaseUnavailable):
+    """The transaction was rolled back as a whole, for a deadlock or a serialization failure; it can be begun again."""
 
 
 class PartFailure(SynchronizationFailure):

@@ -76,6 +76,7 @@ class Slice:
         beside: Whether what a full run receives is put aside until its listing is complete: readers have an earlier
             complete listing, and a run that is aborted leaves no trace in it.
         staged: Objects received that have been put aside.
+        checkpoint: What ``next_checkpoint`` remembers of the links of the listing under way.
     """
 
     organization: Organization
@@ -94,6 +95,7 @@ class Slice:
     rebuild: bool = False
     beside: bool = False
     staged: int = 0
+    checkpoint: str | None = None
 
 
 class StaleSlice(Exception):

@@ -337,7 +337,7 @@ _PAGES = (
         ("RepeatedLink",),
         "A listing that would never end",
         Who.OPERATOR,
-        "A page of Microsoft Graph's listing links to a page that was just read.",
+        "The links of Microsoft Graph's listing lead back to a page that was read before.",
         _PART_FAILS,
         (_SYNC, _FULL, _REPORT),
     ),
@@ -351,6 +351,39 @@ _PAGES = (
         (
             "Compare `GRAPH_URL` and `region` in `GET /organizations/{id}` with the tenant's cloud.",
             "See that no proxy rewrites the addresses in answers.",
+            _SYNC,
+        ),
+    ),
+    Page(
+        ("DatabaseUnavailable",),
+        "The cache database is unavailable",
+        Who.OPERATOR,
+        "The cache database could not be used. The error's message has its own code: an SQLSTATE of PostgreSQL or a "
+        "result code of SQLite.",
+        "Nothing is lost: each part goes on from its last commit. While nobody can write – no connection, a full disk, "
+        "a locked or read-only database – the part waits, is tried every minute, and no attempt counts. For any other "
+        "reason it is tried `SLICE_ATTEMPTS` times in a row and then fails in this run; the next run tries it again.",
+        (
+            "See what the database says of itself: is it running, has it room, does it take connections? "
+            "`GET /health` tells whether the service reaches it.",
+            "`53100`, or SQLite calls itself full: make room. `53300`: allow more connections, or fewer instances of "
+            "the app.",
+            "SQLite calls itself busy: another process holds the file, a backup for example. Only one may write at a "
+            "time.",
+            "`57014` in every run: the server's `statement_timeout` is too short for a page; raise it, or lower "
+            "`GRAPH_PAGE_SIZE`.",
+        ),
+    ),
+    Page(
+        ("DatabaseFailed",),
+        "The cache database fails",
+        Who.OPERATOR,
+        "The cache database refused what the service does. The error's message has its own code, and no more: its "
+        "words could quote what is stored.",
+        _TRIED_AGAIN,
+        (
+            "Bring the database up to date: `python -m shared.cache upgrade`.",
+            "See the database's own log at the time of the run, and whether its user may read and write every table.",
             _SYNC,
         ),
     ),
@@ -373,7 +406,7 @@ _PAGES = (
         "A queue message failed each time",
         Who.OPERATOR,
         "The message that asks for work on a part failed at every delivery and was moved to the queue "
-        "`sync-slices-poison`.",
+        "`sync-slices-poison`, and the part had no attempt left.",
         _PART_FAILS,
         (
             "Search the service's log for the exception.",

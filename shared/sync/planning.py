@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection
 
 from shared.cache import jobs, organizations, purge, runs, slices
-from shared.models.errors import NotFound
+from shared.models.errors import DatabaseBlocked, NotFound
 from shared.models.organizations import Organization
 from shared.models.parts import PartName
 from shared.models.runs import RunStatus, RunType
 from shared.models.slices import SliceMessage
 from shared.services import Services
 from shared.sync.joining import Join, Queue, decide_start
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +37,16 @@ def plan(services: Services) -> Plan:
     with services.database.write() as connection:
         messages = slices.wake(connection, now, services.settings.requeue_after)
     for key in due:
-        # A transaction for each organization: none holds the row of one while it waits for another's.
-        with services.database.write() as connection:
-            messages += _start_due(connection, services, key)
+        # A transaction for each organization: none holds the row of one while it waits for another's. What was found
+        # so far is sent whatever becomes of the rest, which stays due.
+        try:
+            with services.database.write() as connection:
+                messages += _start_due(connection, services, key)
+        except DatabaseBlocked as failure:
+            logger.error("planning ended early: %s", failure.message)
+            break
+        except Exception:
+            logger.exception("organization %d could not be started", key)
     return Plan(messages, purges)
 
 

@@ -11,6 +11,8 @@ from sqlalchemy import Connection
 from shared.cache import slices, throttles
 from shared.models.errors import (
     CursorExpired,
+    DatabaseBlocked,
+    DatabaseFailure,
     GraphThrottled,
     GraphUnavailable,
     PartFailure,
@@ -27,6 +29,7 @@ from shared.sync.stages import work_on
 logger = logging.getLogger(__name__)
 
 _FIRST_RETRY = timedelta(seconds=15)
+_DATABASE_RETRY = timedelta(minutes=1)
 
 
 async def run_slice(services: Services, message: SliceMessage) -> list[SliceMessage]:
@@ -55,9 +58,13 @@ async def run_slice(services: Services, message: SliceMessage) -> list[SliceMess
 
 
 def fail_dead_letter(services: Services, message: SliceMessage) -> list[SliceMessage]:
-    """Fails the part whose message the queue gave up, and returns the messages to send."""
+    """Fails the part whose message the queue gave up, and returns the messages to send.
+
+    A part that has attempts left is for the planner: its message failed because the database was away, for example.
+    """
+    attempts = services.settings.slice_attempts
     with services.database.write() as connection:
-        work = slices.dead_letter(connection, message, services.now(), services.settings.lease)
+        work = slices.dead_letter(connection, message, attempts, services.now(), services.settings.lease)
         if work is None:
             return []
         error = SynchronizationError(
@@ -78,7 +85,10 @@ async def _work_until(services: Services, work: Slice, deadline: datetime) -> li
     except SharedWait as failure:
         logger.info("%s: waits with the other parts of its family until %s", work.part.name, failure.until)
         return await asyncio.to_thread(_wait_along, services, work, failure)
-    except GraphUnavailable as failure:
+    except DatabaseBlocked as failure:
+        logger.warning("%s: %s", work.part.name, failure.message)
+        return await asyncio.to_thread(_wait_for_database, services, work, failure)
+    except (GraphUnavailable, DatabaseFailure) as failure:
         logger.warning("%s: %s", work.part.name, failure.message)
         return await asyncio.to_thread(_retry, services, work, failure)
     except SynchronizationFailure as failure:
@@ -121,7 +131,14 @@ def _rest(connection: Connection, work: Slice, reason: GraphUnavailable, until: 
     return []
 
 
-def _retry(services: Services, work: Slice, failure: GraphUnavailable) -> list[SliceMessage]:
+def _wait_for_database(services: Services, work: Slice, failure: DatabaseBlocked) -> list[SliceMessage]:
+    """No number of attempts is too many: the part is not what keeps the database from working."""
+    with services.database.write() as connection:
+        slices.give_back(connection, work, services.now() + _DATABASE_RETRY, failure.told(), blameless=True)
+    return []
+
+
+def _retry(services: Services, work: Slice, failure: GraphUnavailable | DatabaseFailure) -> list[SliceMessage]:
     with services.database.write() as connection:
         attempts = slices.count_attempts(connection, work)
         if attempts < services.settings.slice_attempts:

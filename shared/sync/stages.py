@@ -22,8 +22,9 @@ from sqlalchemy import Connection
 
 from shared.cache import escrows, jobs, objects, pages, slices, staged_pages, sweep, throttles
 from shared.graph.client import GraphClient
+from shared.graph.failures import in_time
 from shared.graph.pages import parse_page
-from shared.graph.read_ahead import read_ahead
+from shared.graph.read_ahead import next_checkpoint, read_ahead
 from shared.models.errors import (
     GraphRefused,
     GraphThrottled,
@@ -39,6 +40,8 @@ from shared.models.slices import Slice, Stage
 from shared.services import Services
 
 _RETRIES_AT_ONCE = 8
+_LONGEST_READING_SECONDS = 300
+"""For an object with all its links, page by page; well within a function's ten minutes (host.json)."""
 
 _Step = Callable[[Connection, Slice, datetime], tuple[Counts, Slice]]
 
@@ -89,13 +92,14 @@ async def _list(services: Services, work: Slice, deadline: datetime) -> Slice:
 
     def listed(work: Slice, page: Page) -> Slice:
         if page.next_link is not None:
-            return replace(work, cursor=page.next_link)
+            checkpoint = next_checkpoint(work.checkpoint, page.next_link)
+            return replace(work, cursor=page.next_link, checkpoint=checkpoint)
         if page.delta_link is None:
             raise PartFailure("IncompleteListing", "Graph ended the listing without a deltaLink.")
         stage = Stage.RETRIES
         if work.type is RunType.FULL:
             stage = Stage.APPLY_ALL if part.deleted_items is None else Stage.DELETED_ITEMS
-        return replace(work, cursor=None, delta_link=page.delta_link, stage=stage)
+        return replace(work, cursor=None, checkpoint=None, delta_link=page.delta_link, stage=stage)
 
     coming_pages = read_ahead(
         partial(client.first_page, part, low_priority=low_priority),
@@ -135,7 +139,7 @@ async def _read_again(
     client: GraphClient, part: Part, broken: BrokenRecord
 ) -> ObjectRecord | SynchronizationFailure | None:
     try:
-        return await client.read_object(part, broken.graph_id)
+        return await in_time(client.read_object(part, broken.graph_id), _LONGEST_READING_SECONDS)
     except SynchronizationFailure as failure:
         # That Graph answers nothing but errors for this one object must not fail the part every time.
         return failure
@@ -203,9 +207,9 @@ async def _list_deleted_items(services: Services, work: Slice, deadline: datetim
     client, part = services.graph.get(work.organization), work.part
 
     def listed(work: Slice, page: Page) -> Slice:
-        return replace(
-            work, cursor=page.next_link, stage=Stage.APPLY_ALL if page.next_link is None else Stage.DELETED_ITEMS
-        )
+        if page.next_link is None:
+            return replace(work, cursor=None, checkpoint=None, stage=Stage.APPLY_ALL)
+        return replace(work, cursor=page.next_link, checkpoint=next_checkpoint(work.checkpoint, page.next_link))
 
     coming_pages = read_ahead(
         partial(client.first_deleted_page, part, low_priority=True),
@@ -221,7 +225,7 @@ async def _list_deleted_items(services: Services, work: Slice, deadline: datetim
     except GraphRefused:
         # Without that listing nothing is known of soft-deleted objects, so they are left alone.
         def skip(connection: Connection, work: Slice, now: datetime) -> tuple[Counts, Slice]:
-            return Counts(), replace(work, cursor=None, stage=Stage.APPLY_LIVE)
+            return Counts(), replace(work, cursor=None, checkpoint=None, stage=Stage.APPLY_LIVE)
 
         work = await _step(services, work, skip)
     return work
@@ -263,19 +267,18 @@ async def _step(services: Services, work: Slice, step: _Step, resource_units: in
         SharedWait: All is committed, but Graph may not be asked for what comes next.
     """
 
-    def write() -> Slice:
+    def write(connection: Connection) -> tuple[Slice, datetime | None]:
         now = services.now()
-        with services.database.write() as connection:
-            counts, following = step(connection, work, now)
-            slices.advance(connection, following, counts, now, services.settings.lease, resource_units)
-            until = None
-            if following.stage.asks_graph:
-                until = throttles.until(connection, work.organization.key, work.part.family, now)
-        if until is not None:
-            raise SharedWait(work.part.family, until)
-        return following
+        counts, following = step(connection, work, now)
+        slices.advance(connection, following, counts, now, services.settings.lease, resource_units)
+        if not following.stage.asks_graph:
+            return following, None
+        return following, throttles.until(connection, work.organization.key, work.part.family, now)
 
-    return await asyncio.to_thread(write)
+    following, until = await asyncio.to_thread(services.database.transact, write)
+    if until is not None:
+        raise SharedWait(work.part.family, until)
+    return following
 
 
 def _sweep_objects(connection: Connection, work: Slice, now: datetime) -> tuple[Counts, Slice]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import azure.functions as func
 from pydantic import ValidationError
 from sqlalchemy import text
-from sqlalchemy.exc import SQLAlchemyError
 
 from shared.api.messages import json_answer
 from shared.api.routing import METHODS, answers, refuse_unknown, route
 from shared.api.views.troubleshooting import html
+from shared.models.errors import DatabaseFailure
 from shared.services import services
 
 blueprint = func.Blueprint()
@@ -25,7 +25,7 @@ def get_health(req: func.HttpRequest) -> func.HttpResponse:
     except ValidationError as error:
         wrong = ", ".join(str(detail["loc"][0]).upper() for detail in error.errors())
         return json_answer({"status": "Unhealthy", "settings": f"{wrong} cannot be used."}, 503)
-    except SQLAlchemyError:
+    except DatabaseFailure:
         return json_answer({"status": "Unhealthy", "database": "Unavailable"}, 503, headers={"Retry-After": "10"})
     return json_answer({"status": "Healthy", "database": "Available"})
 

@@ -170,7 +170,7 @@ def test_a_dead_message_leases_the_part_whatever_its_fence(cache: Cache, contoso
     work = cache.take(message)
     assert work is not None
     cache.write(lambda c: slices.give_back(c, work, LATER, None, blameless=False))
-    dead = cache.write(lambda c: slices.dead_letter(c, message, NOW, LEASE))
+    dead = cache.write(lambda c: slices.dead_letter(c, message, 1, NOW, LEASE))
     assert dead is not None
     assert dead.fence == work.fence + 1
 
@@ -181,9 +181,9 @@ def test_a_dead_message_does_not_end_a_part_that_somebody_works_on_or_that_is_ov
     (message,) = cache.queue(contoso, USERS)
     work = cache.take(message)
     assert work is not None
-    assert cache.write(lambda c: slices.dead_letter(c, message, NOW, LEASE)) is None
+    assert cache.write(lambda c: slices.dead_letter(c, message, 1, NOW, LEASE)) is None
     cache.finish(work)
-    assert cache.write(lambda c: slices.dead_letter(c, message, LATER, LEASE)) is None
+    assert cache.write(lambda c: slices.dead_letter(c, message, 1, LATER, LEASE)) is None
 
 
 def test_a_message_of_a_removed_organization_or_of_no_run_is_dropped(cache: Cache, contoso: Organization) -> None:
@@ -191,10 +191,10 @@ def test_a_message_of_a_removed_organization_or_of_no_run_is_dropped(cache: Cach
     unknown = message.model_copy(update={"activity_identifier": "unknown"})
     assert cache.take(unknown) is None
     assert cache.take(message.model_copy(update={"part": GROUPS})) is None
-    assert cache.write(lambda c: slices.dead_letter(c, unknown, NOW, LEASE)) is None
+    assert cache.write(lambda c: slices.dead_letter(c, unknown, 1, NOW, LEASE)) is None
     cache.write(lambda c: organizations.remove(c, contoso, NOW))
     assert cache.take(message) is None
-    assert cache.write(lambda c: slices.dead_letter(c, message, NOW, LEASE)) is None
+    assert cache.write(lambda c: slices.dead_letter(c, message, 1, NOW, LEASE)) is None
 
 
 def test_what_nothing_came_of_is_woken_when_its_time_has_come_and_not_twice(

@@ -14,12 +14,11 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import CheckConstraint, Table, inspect, update
-from sqlalchemy.exc import IntegrityError
 
 from shared.cache import organizations, purge
 from shared.cache import tables as t
 from shared.cache.migrations import configuration, upgrade
-from shared.models.errors import Conflict
+from shared.models.errors import Conflict, DatabaseFailure
 from shared.models.organizations import Organization
 from shared.models.parts import PartName
 from shared.models.synchronization import ScheduleState, StatusCode
@@ -103,7 +102,7 @@ def test_an_organization_has_one_queued_and_one_running_run_at_most(
     run(cache, contoso, **SUCCEEDED)
     run(cache, contoso, **SUCCEEDED)
     run(cache, cache.register(2), **state)
-    with pytest.raises(IntegrityError):
+    with pytest.raises(DatabaseFailure):
         run(cache, contoso, **state)
 
 
@@ -128,10 +127,10 @@ IMPOSSIBLE = [
 def test_a_run_in_a_state_that_cannot_be_is_refused(
     cache: Cache, contoso: Organization, changed: dict[str, Any]
 ) -> None:
-    with pytest.raises(IntegrityError):
+    with pytest.raises(DatabaseFailure):
         run(cache, contoso, **changed)
     run(cache, contoso, run_id="run")
-    with pytest.raises(IntegrityError):
+    with pytest.raises(DatabaseFailure):
         add(cache, contoso, t.run_parts, **PART | changed)
 
 
@@ -150,7 +149,7 @@ def test_a_part_of_a_run_in_a_state_that_cannot_be_is_refused(
     cache: Cache, contoso: Organization, changed: dict[str, Any]
 ) -> None:
     run(cache, contoso, run_id="run")
-    with pytest.raises(IntegrityError):
+    with pytest.raises(DatabaseFailure):
         add(cache, contoso, t.run_parts, **PART | changed)
     add(cache, contoso, t.run_parts, **PART | {"stage": "sweepAll", "delta_link": "d"})
 
@@ -171,7 +170,7 @@ def test_a_part_of_a_run_in_a_state_that_cannot_be_is_refused(
 def test_a_job_or_part_in_a_state_that_cannot_be_is_refused(
     cache: Cache, contoso: Organization, table: Table, changed: dict[str, Any]
 ) -> None:
-    with pytest.raises(IntegrityError):
+    with pytest.raises(DatabaseFailure):
         cache.write(lambda c: c.execute(update(table).where(table.c.organization_id == contoso.key).values(**changed)))
 
 
@@ -190,7 +189,7 @@ def is_taken(cache: Cache, organization: Organization, **changed: Any) -> bool:
     statement = update(t.jobs).where(t.jobs.c.organization_id == organization.key).values(**changed)
     try:
         cache.write(lambda c: c.execute(statement))
-    except IntegrityError:
+    except DatabaseFailure:
         return False
     return True
 

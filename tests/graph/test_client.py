@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 from datetime import UTC, datetime
 from typing import Any
@@ -18,9 +19,9 @@ from shared.models.errors import (
     SynchronizationFailure,
 )
 from shared.models.parts import Part
-from shared.models.records import Removal
+from shared.models.records import Page, Removal
 from shared.settings import Settings
-from tests.graph.servers import ScriptedServer, scripted_server
+from tests.graph.servers import ScriptedServer, raw_server, scripted_server
 from tests.graph.support import EVERY_PART, GROUPS, MEMBERS, SITES, TEAMS, USERS, Graph, organization
 
 
@@ -93,6 +94,17 @@ def test_graph_tells_how_many_objects_to_expect_but_of_sites(graph: Graph, part:
 def test_without_a_usable_number_the_total_is_unknown(graph: Graph, rule: dict[str, Any]) -> None:
     graph.fault(kind=rule.pop("kind", "status"), **rule)
     assert graph.run(graph.client().count(USERS)) is None
+
+
+@pytest.mark.parametrize(
+    ("body", "number"),
+    [(b"\xef\xbb\xbf12", 12), (b" 12\r\n", 12), (b"-5", None), (b"1" * 30, None), (b"", None), (b"<html>", None)],
+)
+def test_only_a_number_that_can_be_kept_is_a_total(
+    graph: Graph, other: ScriptedServer, body: bytes, number: int | None
+) -> None:
+    other.content_type, other.body = "text/plain", body
+    assert graph.run(graph.client(other.url).count(USERS)) == number
 
 
 # --- Links --------------------------------------------------------------------------------------------------------
@@ -282,7 +294,93 @@ def test_an_answer_without_content_may_be_asked_for_again(graph: Graph, other: S
         graph.run(graph.client(other.url).first_page(USERS))
 
 
+@pytest.mark.parametrize("code", ["a\\u0000b", "\\ud83d", "x" * 1_000, "<b>", "a b"], ids=str)
+@pytest.mark.parametrize("status", [400, 401, 410, 500])
+def test_an_error_code_that_is_no_name_is_left_out(graph: Graph, other: ScriptedServer, status: int, code: str) -> None:
+    other.status, other.body = status, f'{{"error": {{"code": "{code}", "message": "m"}}}}'.encode()
+    other.headers = {"request-id": "confidential person"}
+    with pytest.raises(SynchronizationFailure) as failed:
+        graph.run(graph.client(other.url).first_page(USERS))
+    assert failed.value.message.isprintable()
+    assert len(failed.value.message) < 200
+    assert failed.value.code.isalpha()
+    assert "confidential" not in failed.value.message
+
+
+def test_no_cookie_of_a_server_is_sent_back(graph: Graph, other: ScriptedServer) -> None:
+    other.headers = {"Set-Cookie": "\xff=\x01"}
+    client = graph.client(other.url)
+    for _ in range(2):
+        graph.run(client.first_page(USERS))
+    assert len(other.requests) == 2
+
+
+BROKEN_ANSWERS = {
+    "nothing": b"",
+    "no HTTP": b"hello\r\n\r\n",
+    "body cut off": b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n" + b'{"value": []}',
+    "body longer than said": b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n" + b'{"value": []}',
+    "length is no number": b"HTTP/1.1 200 OK\r\nContent-Length: abc\r\n\r\n" + b'{"value": []}',
+    "chunk cut off": b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nff\r\n{"val',
+    "no chunk": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n{}",
+    "no gzip": b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 13\r\n\r\n" + b'{"value": []}',
+    "no deflate": b"HTTP/1.1 200 OK\r\nContent-Encoding: deflate\r\nContent-Length: 2\r\n\r\n{}",
+    "headers without end": b"HTTP/1.1 200 OK\r\nX: " + b"x" * 200_000,
+}
+
+
+@pytest.mark.parametrize("answer", BROKEN_ANSWERS.values(), ids=BROKEN_ANSWERS.keys())
+def test_an_answer_that_is_broken_on_its_way_may_be_asked_for_again(graph: Graph, answer: bytes) -> None:
+    with raw_server(answer) as url, pytest.raises(GraphUnavailable):
+        graph.run(graph.client(url).first_page(USERS))
+
+
+def test_a_body_that_comes_drop_by_drop_is_not_waited_for_longer_than_an_answer(graph: Graph) -> None:
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n"
+    with raw_server(head, drop=b" ") as url, pytest.raises(GraphUnavailable) as failed:
+        graph.run(graph.client(url, graph_timeout_seconds=0.5).first_page(USERS))
+    assert failed.value.code == "NoAnswer"
+
+
+def test_an_object_whose_address_cannot_be_sent_is_a_clear_failure(graph: Graph) -> None:
+    with pytest.raises(GraphRefused) as failed:
+        graph.run(graph.client().read_object(SITES, "x" * 70_000 + ",c,w"))
+    assert len(failed.value.message) < 200
+
+
 # --- Credentials --------------------------------------------------------------------------------------------------
+
+
+def test_a_revoked_token_is_replaced_once_and_the_page_comes(graph: Graph) -> None:
+    client = graph.client(graph_page_size=20)
+    first = graph.run(client.first_page(USERS))
+    graph.fault(status=401, times=1)
+    assert graph.run(client.next_page(USERS, first.next_link or "")).records
+    assert graph.asked()["/msi/token"] == 2
+
+
+def test_a_refusal_of_a_fresh_token_too_is_told_at_once(graph: Graph) -> None:
+    client = graph.client()
+    graph.fault(status=401)
+    for _ in range(2):
+        with pytest.raises(GraphRefused) as failed:
+            graph.run(client.first_page(USERS))
+        assert failed.value.code == "InvalidAuthenticationToken"
+    assert graph.asked()["/v1.0/users/delta"] == 4
+    assert graph.waits == []
+
+
+def test_requests_whose_token_is_revoked_at_the_same_moment_all_come_through(graph: Graph) -> None:
+    client = graph.client()
+    graph.run(client.first_page(USERS))
+    parts = (USERS, GROUPS, SITES)
+    for part in parts:
+        graph.fault(path=f"/{part.collection}/delta", status=401, times=1)
+
+    async def at_once() -> list[Page]:
+        return await asyncio.gather(*(client.first_page(part) for part in parts))
+
+    assert all(page.records for page in graph.run(at_once()))
 
 
 def test_an_identity_that_gets_no_token_is_for_the_tenant_to_repair(

@@ -300,6 +300,60 @@ def test_a_members_type_that_is_no_text_is_left_out() -> None:
     assert found.links == [joined("u", kind=None)]
 
 
+@pytest.mark.parametrize("name", ["nextLink", "deltaLink"])
+@pytest.mark.parametrize(
+    "link",
+    ["", "https://graph/\x00", "https://graph/\nx", "https://graph/\x7f", "https://graph/" + "x" * 60_000],
+    ids=["empty", "NUL", "line feed", "delete", "long"],
+)
+def test_a_link_that_cannot_be_kept_or_followed_fails_clearly(name: str, link: str) -> None:
+    document = {"value": [{"id": "a", "displayName": "x"}], f"@odata.{name}": link}
+    with pytest.raises(GraphUnavailable) as failed:
+        parse_page(orjson.dumps(document), USERS)
+    assert failed.value.code == "MalformedAnswer"
+
+
+def test_a_page_behind_a_byte_order_mark_is_a_page() -> None:
+    body = b'\xef\xbb\xbf{"value": [{"id": "a", "displayName": "x"}]}'
+    assert parse_page(body, USERS) == parse({"id": "a", "displayName": "x"})
+
+
+@pytest.mark.parametrize("half", ["", ', "more": "\\ud83d"'], ids=["whole", "with half a character"])
+@pytest.mark.parametrize("value", ["NaN", "-Infinity", "1e999", "9" * 5_000, "-" + "9" * 30, str(2**63), "12"])
+def test_numbers_of_any_sort_can_be_read_and_written(value: str, half: str) -> None:
+    body = f'{{"value": [{{"id": "a", "displayName": {value}{half}}}, {{"id": "b"}}]}}'.encode()
+    try:
+        page = parse_page(body, USERS)
+    except GraphUnavailable:
+        assert value == "1e999"
+        return
+    assert [found.object_id for found in page.records] == ["a", "b"]
+    written = orjson.loads(orjson.dumps(page.records[0].properties))
+    assert written["displayName"] == (12 if value == "12" else written["displayName"])
+
+
+@pytest.mark.parametrize("depth", [260, 900])
+def test_an_object_that_is_nested_too_deeply_to_be_written_is_put_aside(depth: int) -> None:
+    value = b'{"id": "a", "displayName": ' + b"[" * depth + b"]" * depth + b"}"
+    page = parse_page(b'{"value": [{"id": "b"}, ' + value + b"]}", USERS)
+    assert [found.object_id for found in page.records] == ["b"]
+    (found,) = page.broken
+    assert found.object_id == "a"
+    assert found.error.message == "Graph sent a record for users that cannot be read: it is nested too deeply."
+
+
+def test_what_is_nested_as_deeply_as_can_be_written_is_read() -> None:
+    deep: Any = "x"
+    for _ in range(250):
+        deep = [deep]
+    assert record({"id": "a", "displayName": deep}).properties["displayName"] == deep
+
+
+@pytest.mark.parametrize("value", [False, 0, "", "no", 5, []])
+def test_only_the_facet_marks_an_object_as_deleted(value: Any) -> None:
+    assert record({"id": "h,c,w", "webUrl": "https://x", "deleted": value}, part=SITES).removal is None
+
+
 # --- Single objects and lists of links ----------------------------------------------------------------------------
 
 

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import pytest
 
-from shared.graph.read_ahead import read_ahead
+from shared.graph.read_ahead import next_checkpoint, read_ahead
 from shared.models.errors import GraphUnavailable, PartFailure
 from shared.models.records import Page
 
@@ -154,3 +154,31 @@ def test_a_failure_ahead_comes_after_the_page_before_it() -> None:
         assert [page.next_link for page in read] == ["2"]
 
     run(body)
+
+
+@pytest.mark.parametrize("tail", [0, 1, 2, 3, 7, 20])
+@pytest.mark.parametrize("length", [1, 2, 3, 8, 21])
+def test_a_circle_of_any_length_is_found_however_late_it_begins(tail: int, length: int) -> None:
+    checkpoint: str | None = None
+
+    def pages_until_it_is_found() -> int:
+        nonlocal checkpoint
+        for page in range(3 * (tail + length) + 2):
+            number = page if page < tail else tail + (page - tail) % length
+            try:
+                checkpoint = next_checkpoint(checkpoint, f"https://graph/{number}")
+            except PartFailure:
+                return page
+        pytest.fail("The circle was not found.")
+
+    # Not before a link was there twice.
+    assert pages_until_it_is_found() >= tail + length
+
+
+def test_a_long_listing_without_a_circle_goes_on_and_is_remembered_in_few_characters() -> None:
+    checkpoint: str | None = None
+    for number in range(20_000):
+        checkpoint = next_checkpoint(checkpoint, f"https://graph/{number}")
+        assert len(checkpoint) < 60
+    assert checkpoint is not None
+    assert "graph" not in checkpoint

@@ -10,9 +10,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import Connection, update
 
 from shared.cache import jobs, organizations, runs, slices
-from shared.models.errors import BadRequest, Conflict, NotFound
+from shared.cache.tables import organizations as organizations_table
+from shared.models.errors import BadRequest, Conflict, DatabaseBlocked, NotFound
 from shared.models.jobs import Job
 from shared.models.organizations import Organization, OrganizationRegistration
 from shared.models.parts import CATALOGUE, PartName
@@ -76,6 +78,12 @@ class Planner:
                 work = slices.take(connection, message, self.clock(), self.services.settings.lease)
                 if work is not None:
                     self.sent += finish_part(connection, self.services, replace(work, delta_link="link"), error)
+
+    def deliver_in_vain(self, message: SliceMessage, times: int) -> None:
+        """What deliveries of a message leave behind whose slices come to nothing."""
+        for _ in range(times):
+            with self.services.database.write() as connection:
+                assert slices.take(connection, message, self.clock(), timedelta()) is not None
 
     def drain(self) -> None:
         """Delivers what is on the queue until it is empty."""
@@ -256,6 +264,38 @@ def test_a_due_organization_starts_once_and_only_it(planner: Planner, contoso: O
     assert planner.job(contoso).next_run_time == BEGIN + timedelta(minutes=80)
 
 
+def test_an_organization_that_cannot_be_started_stops_no_other(planner: Planner, contoso: Organization) -> None:
+    fabrikam = planner.register(2)
+    for organization in (contoso, fabrikam):
+        planner.start(organization)
+    planner.drain()
+    with planner.services.database.write() as connection:
+        connection.execute(
+            update(organizations_table)
+            .where(organizations_table.c.organization_id == contoso.key)
+            .values(parts="of another version")
+        )
+    planner.clock.forward(minutes=40)
+    assert {message.organization_key for message in planner.plan()} == {fabrikam.key}
+
+
+def test_what_was_planned_before_the_database_went_away_is_sent(
+    planner: Planner, contoso: Organization, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for organization in (contoso, planner.register(2)):
+        planner.start(organization)
+    planner.drain()
+    planner.clock.forward(minutes=40)
+
+    def lock(connection: Connection, key: int) -> Organization:
+        if key != contoso.key:
+            raise DatabaseBlocked("SQLITE_FULL")
+        return contoso
+
+    monkeypatch.setattr(organizations, "lock", lock)
+    assert {message.organization_key for message in planner.plan()} == {contoso.key}
+
+
 def test_the_interval_is_counted_from_start_to_start(planner: Planner, contoso: Organization) -> None:
     planner.start(contoso)
     first, *rest = planner.sent
@@ -362,8 +402,7 @@ def test_a_dead_message_fails_its_part_visibly_and_the_other_parts_go_on(
 ) -> None:
     run = planner.start(contoso, INCREMENTAL, USERS, GROUPS)
     users, groups = planner.sent
-    with planner.services.database.write() as connection:
-        assert slices.take(connection, users, planner.clock(), timedelta()) is not None
+    planner.deliver_in_vain(users, times=5)
     assert fail_dead_letter(planner.services, users) == []
     planner.work(groups)
     ended = planner.run(contoso, run.activity_identifier)
@@ -384,12 +423,29 @@ def test_a_dead_message_of_a_part_that_no_slice_failed_for_changes_nothing(
     assert planner.run(contoso, run.activity_identifier).status is RunStatus.QUEUED
 
 
+def test_a_dead_message_of_a_part_that_has_attempts_left_leaves_it_to_the_planner(
+    planner: Planner, contoso: Organization
+) -> None:
+    run = planner.start(contoso, INCREMENTAL, USERS)
+    (users,) = planner.sent
+    planner.sent.clear()
+    # Of five deliveries four never reached the database.
+    planner.deliver_in_vain(users, times=1)
+    assert fail_dead_letter(planner.services, users) == []
+    assert planner.run(contoso, run.activity_identifier).status is RunStatus.RUNNING
+    planner.clock.forward(minutes=5)
+    planner.plan()
+    planner.drain()
+    assert planner.run(contoso, run.activity_identifier).status is RunStatus.SUCCEEDED
+
+
 def test_a_start_of_a_part_that_just_failed_is_done_though_its_run_goes_on(
     planner: Planner, contoso: Organization
 ) -> None:
     planner.start(contoso, INCREMENTAL, USERS, GROUPS)
     users, _ = planner.sent
     planner.sent.clear()
+    planner.deliver_in_vain(users, times=5)
     fail_dead_letter(planner.services, users)
     asked = planner.start(contoso, INCREMENTAL, USERS)
     assert any(part.part is USERS and not part.status.finished for part in asked.parts)

@@ -55,6 +55,11 @@ def erase(connection: Connection, key: int) -> None:
             full_run_required_after=parts.c.generation,
             last_run=None,
             last_successful_at=None,
+            refresh_at=None,
+            parity_checked_at=None,
+            parity_expected=None,
+            parity_cached=None,
+            parity_recheck_at=None,
         )
     )
     job = read(connection, key)

@@ -31,7 +31,7 @@ run: $(STAMP) ## Synchronize a simulated organization and keep serving (PORT, TE
 tenant: $(STAMP) ## Start the simulated tenant alone (TENANT_PORT, USERS)
 	@$(BIN)/python -m local.tenant $(if $(TENANT_PORT),--port $(TENANT_PORT)) $(USER_COUNT)
 
-host: $(STAMP) ## Start the local Functions host alone (PORT, DATABASE_URL; needs SYNC_SCHEDULE)
+host: $(STAMP) ## Start the local Functions host alone (PORT, DATABASE_URL; needs SYNC_SCHEDULE and PARITY_SCHEDULE)
 	@$(BIN)/python -m local.start $(HOST_PORT)
 
 migrate: $(STAMP) ## Bring the organization cache database up to date (DATABASE_URL)

@@ -92,6 +92,7 @@ def _demonstrate(options: argparse.Namespace) -> None:
         "IDENTITY_ENDPOINT": f"{tenant_url}/msi/token",
         "IDENTITY_HEADER": IDENTITY_HEADER,
         "SYNC_SCHEDULE": os.environ.get("SYNC_SCHEDULE", "*/10 * * * * *"),
+        "PARITY_SCHEDULE": os.environ.get("PARITY_SCHEDULE", "0 30 2 * * *"),
         "SYNC_INTERVAL_MINUTES": os.environ.get("SYNC_INTERVAL_MINUTES", "1"),
     }
     tenant_command = ["local.tenant", "--port", str(options.tenant_port), "--users", str(options.users)]

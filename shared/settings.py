@@ -109,6 +109,12 @@ class Settings(BaseSettings):
             description="Hours after which a part's cursor is refreshed though nothing is due; Graph keeps it 7 days",
         ),
     ] = 24.0
+    parity_sample: Annotated[
+        int, Field(ge=1, description="Groups whose members are counted in a comparison with Graph, chosen at random")
+    ] = 20
+    parity_recheck_minutes: Annotated[
+        float, Field(gt=0, description="Minutes after which a difference to Graph's counts is looked at again")
+    ] = 60.0
     request_body_bytes: Annotated[int, Field(ge=1, description="Largest request body that the API reads")] = 1_048_576
 
     @field_validator("database_url")

@@ -122,7 +122,7 @@ def running_application(
 ) -> Iterator[Application]:
     """The product on this database; ``changed`` are app settings."""
     clock = Clock()
-    values = {"DATABASE_URL": database_url, "SYNC_SCHEDULE": "0 * * * * *"}
+    values = {"DATABASE_URL": database_url, "SYNC_SCHEDULE": "0 * * * * *", "PARITY_SCHEDULE": "0 30 2 * * *"}
     if tenant is not None:
         values |= {
             "GRAPH_URL": tenant.url,

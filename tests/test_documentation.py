@@ -15,7 +15,7 @@ from shared.settings import Settings
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *ROOT.glob("docs/**/*.md"), *ROOT.glob("infra/**/*.md")]
-FUNCTIONS = read_functions(function_app.app, {"SYNC_SCHEDULE": "0 * * * * *"})
+FUNCTIONS = read_functions(function_app.app, {"SYNC_SCHEDULE": "0 * * * * *", "PARITY_SCHEDULE": "0 30 2 * * *"})
 
 
 @pytest.mark.parametrize("name", Settings.model_fields)

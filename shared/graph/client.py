@@ -125,16 +125,28 @@ class GraphClient:
         await self._first_page(part, 1)
 
     async def count(self, part: Part) -> int | None:
-        """How many objects the part's collection has; None where Graph does not count it."""
-        if part.collection == "sites":
+        """How many objects a full listing of the part brings: of teams all groups; None where Graph does not tell."""
+        if not part.is_counted:
             return None
-        request = getattr(self._graph, part.collection).count.to_get_request_information()
-        request.headers.try_add("ConsistencyLevel", "eventual")
         try:
-            return int(await self._send(part, request, f"/{part.collection}/$count"))
-        except (SynchronizationFailure, ValueError):
+            return await self._count(part, self._collection(part).count, f"/{part.collection}/$count")
+        except SynchronizationFailure:
             # A total is for people to look at; nothing waits for it.
             return None
+
+    async def count_entries(self, part: Part) -> int:
+        """How many live objects belong to the part: in a collection that Graph counts."""
+        builder = self._collection(part).count
+        return await self._count(part, builder, f"/{part.collection}/$count", filter=part.count_filter)
+
+    async def count_members(self, part: Part, group_id: str) -> int:
+        """How many live members the group has.
+
+        Raises:
+            GraphNotFound: Graph has no such live group.
+        """
+        builder = self._graph.groups.by_group_id(group_id).members.count
+        return await self._count(part, builder, "/groups/{id}/members/$count")
 
     async def close(self) -> None:
         """Closes the connections."""
@@ -145,6 +157,18 @@ class GraphClient:
 
     def _deleted_items(self, part: Part) -> Any:
         return getattr(self._graph.directory.deleted_items, f"graph_{part.deleted_items}")
+
+    def _collection(self, part: Part) -> Any:
+        return getattr(self._graph, part.collection)
+
+    async def _count(self, part: Part, builder: Any, path: str, **query: Any) -> int:
+        request = self._request(builder, **query)
+        request.headers.try_add("ConsistencyLevel", "eventual")
+        answer = await self._send(part, request, path)
+        try:
+            return int(answer)
+        except ValueError:
+            raise GraphUnavailable("MalformedAnswer", f"GET {path} answered no number.") from None
 
     def _item(self, part: Part, object_id: str) -> Any:
         match part.collection:

@@ -8,9 +8,10 @@ from datetime import timedelta
 
 from sqlalchemy import Connection
 
-from shared.cache import cursors, jobs, organizations, purge, runs, slices
+from shared.cache import cursors, jobs, organizations, parity, purge, runs, slices
 from shared.models.errors import NotFound
 from shared.models.organizations import Organization
+from shared.models.parity import ParityMessage
 from shared.models.parts import PartName
 from shared.models.runs import RunStatus, RunType
 from shared.models.slices import SliceMessage
@@ -25,10 +26,12 @@ _REFRESH_TRIES = 4
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The messages to send: for slices, and the numbers of removed organizations that have rows left."""
+    """The messages to send: for slices, for comparisons whose findings have to be confirmed, and the numbers of removed
+    organizations that have rows left."""
 
     slices: list[SliceMessage]
     purges: list[int]
+    parity_checks: list[ParityMessage]
 
 
 def plan(services: Services) -> Plan:
@@ -47,6 +50,7 @@ def plan(services: Services) -> Plan:
         purges = list(purge.list_removed(connection))
     with services.database.write() as connection:
         messages = slices.wake(connection, now, services.settings.requeue_after)
+        drifted = parity.take_due(connection, now, now + services.settings.requeue_after)
     for key in due:
         # A transaction for each organization: none holds the row of one while it waits for another's.
         with services.database.write() as connection:
@@ -56,7 +60,7 @@ def plan(services: Services) -> Plan:
     for key in with_old_cursors:
         with services.database.write() as connection:
             messages += _refresh_cursors(connection, services, key)
-    return Plan(messages, purges)
+    return Plan(messages, purges, [ParityMessage(organization_key=key, second_look=True) for key in drifted])
 
 
 def _start_due(connection: Connection, services: Services, key: int) -> list[SliceMessage]:

@@ -32,6 +32,7 @@ def host_process(database_url: str, tenant: TenantServer) -> Iterator[tuple[subp
         "IDENTITY_ENDPOINT": f"{tenant.url}/msi/token",
         "IDENTITY_HEADER": "local-identity-header",
         "SYNC_SCHEDULE": "* * * * * *",
+        "PARITY_SCHEDULE": "0 30 2 * * *",
         "LEASE_SECONDS": "1",
         "REQUEUE_SECONDS": "1",
         "GRAPH_PAGE_SIZE": "20",

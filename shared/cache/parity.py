@@ -10,15 +10,14 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, Update, and_, case, func, select, update
 
 from shared.cache import bulk, sweep
+from shared.cache.links import UNLISTED_TYPE
+from shared.cache.runs import UNFINISHED
 from shared.cache.tables import escrows, held_deletions, jobs, links, objects, parts, run_parts, runs
 from shared.models.parity import Parity
 from shared.models.parts import CATALOGUE, PartName
-from shared.models.runs import RunStatus
 from shared.models.synchronization import ScheduleState, StatusCode
 
-_UNFINISHED = (RunStatus.QUEUED, RunStatus.RUNNING)
 _WITH_MEMBERS = (PartName.USERS, PartName.GROUPS)
-_UNLISTED_TYPE = "#microsoft.graph.servicePrincipal"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +50,7 @@ def take_due(connection: Connection, now: datetime, asked_again_at: datetime) ->
     They are due again at ``asked_again_at``, should nothing come of it.
     """
     going = select(jobs.c.organization_id).where(_is_going())
-    busy = select(runs.c.organization_id).where(runs.c.status.in_(_UNFINISHED))
+    busy = select(runs.c.organization_id).where(runs.c.status.in_(UNFINISHED))
     found = connection.execute(
         update(parts)
         .where(
@@ -86,7 +85,7 @@ def find_parts(
         .where(
             run_parts.c.organization_id == parts.c.organization_id,
             run_parts.c.part == parts.c.part,
-            run_parts.c.status.in_(_UNFINISHED),
+            run_parts.c.status.in_(UNFINISHED),
         )
         .exists()
     )
@@ -146,19 +145,14 @@ def count_members(connection: Connection, key: int, groups: Sequence[str]) -> Ma
         )
         .exists()
     )
-    unlisted = func.sum(case((links.c.target_type == _UNLISTED_TYPE, 1), else_=0))
+    unlisted = func.sum(case((links.c.target_type == UNLISTED_TYPE, 1), else_=0))
     members = func.sum(case((rests, 0), else_=1))
-    wanted = bulk.keys(connection, [(group,) for group in groups], 1)
-    rows = connection.execute(
+    query = (
         select(links.c.source_id, members.label("members"), unlisted.label("unlisted"))
-        .where(
-            links.c.organization_id == key,
-            links.c.relation == "members",
-            links.c.source_id.in_(wanted),
-            links.c.deleted_at.is_(None),
-        )
+        .where(links.c.organization_id == key, links.c.relation == "members", links.c.deleted_at.is_(None))
         .group_by(links.c.source_id)
     )
+    rows = connection.execute(bulk.by_keys(connection, query, [links.c.source_id], [(group,) for group in groups]))
     counted = {row.source_id: None if row.unlisted else int(row.members) for row in rows}
     numbers = {group: counted.get(group, 0) for group in groups}
     return {group: number for group, number in numbers.items() if number is not None}

@@ -50,6 +50,7 @@ def plan(services: Services) -> Plan:
         purges = list(purge.list_removed(connection))
     with services.database.write() as connection:
         messages = slices.wake(connection, now, services.settings.requeue_after)
+    with services.database.write() as connection:
         drifted = parity.take_due(connection, now, now + services.settings.requeue_after)
     for key in due:
         # A transaction for each organization: none holds the row of one while it waits for another's.

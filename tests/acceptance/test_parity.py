@@ -328,3 +328,18 @@ def test_an_object_that_waits_as_an_escrow_is_published_as_drift_and_not_healed(
     assert drifts(application)["users"] == -1
     an_hour_later(application)
     assert last_types(application)["users"] == "Incremental"
+
+
+def test_members_of_users_that_are_not_synchronized_are_published_and_not_healed(application: Application) -> None:
+    application.client.delete(f"/organizations/{NAME}").raise_for_status()
+    application.register(parts=["groups", "groupMembers"])
+    member = application.control("POST", "/users", {"displayName": "Zoë"})["id"]
+    application.control("POST", "/groups", {"displayName": "Hers", "members": [member]})
+    application.synchronize()
+    application.control("DELETE", f"/users/{member}")
+    application.synchronize()
+    night(application)
+    found = application.sync_state()["parts"]["groupMembers"]["parity"]
+    assert found["drift"] == 1
+    an_hour_later(application)
+    assert application.sync_state()["parts"]["groupMembers"]["lastState"]["type"] == "Incremental"

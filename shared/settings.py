@@ -101,6 +101,20 @@ class Settings(BaseSettings):
     quarantine_days: Annotated[float, Field(gt=0, description="Days in quarantine after which a job is disabled")] = (
         28.0
     )
+    cursor_refresh_hours: Annotated[
+        float,
+        Field(
+            gt=0,
+            le=144,
+            description="Hours after which a part's cursor is refreshed though nothing is due; Graph keeps it 7 days",
+        ),
+    ] = 24.0
+    parity_sample: Annotated[
+        int, Field(ge=1, description="Groups whose members are counted in a comparison with Graph, chosen at random")
+    ] = 20
+    parity_recheck_minutes: Annotated[
+        float, Field(gt=0, description="Minutes after which a difference to Graph's counts is looked at again")
+    ] = 60.0
     request_body_bytes: Annotated[int, Field(ge=1, description="Largest request body that the API reads")] = 1_048_576
 
     @field_validator("database_url")
@@ -131,6 +145,11 @@ class Settings(BaseSettings):
     def lease(self) -> timedelta:
         """How long a slice's lease lasts beyond its last commit."""
         return timedelta(seconds=self.lease_seconds)
+
+    @property
+    def cursor_refresh(self) -> timedelta:
+        """How old a cursor becomes before it is refreshed."""
+        return timedelta(hours=self.cursor_refresh_hours)
 
     @property
     def requeue_after(self) -> timedelta:

@@ -48,9 +48,7 @@ def objects(tenant: Tenant, request: Request, resource: Resource) -> Answer:
     """GET /users, /groups and /sites/getAllSites."""
     request.refuse(*_UNSUPPORTED)
     found = tenant.directory.objects(resource)
-    teams_only = "filter" in request.options
-    if teams_only and (resource != "groups" or not _TEAM_FILTER.match(request.options["filter"])):
-        raise GraphError(400, "Request_UnsupportedQuery", "Unsupported or invalid query filter clause specified.")
+    teams_only = _teams_only(request, resource)
 
     def wanted(index: int) -> bool:
         return found.state(index) == "live" and (not teams_only or tenant.directory.is_team(index))
@@ -114,9 +112,12 @@ def one(tenant: Tenant, request: Request, resource: Resource, object_id: str) ->
 
 
 def count(tenant: Tenant, request: Request, resource: Resource) -> Answer:
-    request.refuse("filter", "search")
+    request.refuse("search")
     _require_eventual(request)
-    return _number(tenant.directory.objects(resource).live_count)
+    found = tenant.directory.objects(resource)
+    if not _teams_only(request, resource):
+        return _number(found.live_count)
+    return _number(sum(found.state(i) == "live" and tenant.directory.is_team(i) for i in range(found.size)))
 
 
 def links(tenant: Tenant, request: Request, relation: Relation, group_id: str) -> Answer:
@@ -176,6 +177,15 @@ def _projection(tenant: Tenant, request: Request, resource: Resource, *more: str
     else:
         names = selected(request, columns) or (*found.population.default_columns, *more)
     return found.projection(tuple(names))
+
+
+def _teams_only(request: Request, resource: Resource) -> bool:
+    """Whether the one filter is asked for that is known here."""
+    if "filter" not in request.options:
+        return False
+    if resource != "groups" or not _TEAM_FILTER.match(request.options["filter"]):
+        raise GraphError(400, "Request_UnsupportedQuery", "Unsupported or invalid query filter clause specified.")
+    return True
 
 
 def _require_eventual(request: Request) -> None:

@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 
 from sqlalchemy import Connection, Row, delete, insert, select, update
 
-from shared.cache import escrows, held_deletions, runs
+from shared.cache import escrows, held_deletions, parity, runs
 from shared.cache.tables import jobs, parts, run_parts
 from shared.cache.tables import runs as runs_table
 from shared.models.jobs import TEMPLATE_ID, Job, PartState, Quarantine, Restart, SynchronizationRecord
@@ -55,6 +55,11 @@ def erase(connection: Connection, key: int) -> None:
             full_run_required_after=parts.c.generation,
             last_run=None,
             last_successful_at=None,
+            refresh_at=None,
+            parity_checked_at=None,
+            parity_expected=None,
+            parity_cached=None,
+            parity_recheck_at=None,
         )
     )
     job = read(connection, key)
@@ -195,6 +200,7 @@ def _part_states(connection: Connection, key: int) -> dict[PartName, PartState]:
             last_run=last_runs.get(PartName(row.part)),
             last_successful_sync_time=row.last_successful_at,
             entry_count=row.entry_count,
+            parity=parity.read(row),
         )
         for row in rows
     }

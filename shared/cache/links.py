@@ -25,7 +25,8 @@ LINK_ONLY_PARTS = {
 LINKED_PARTS = tuple(part.name for part in CATALOGUE.values() if part.relations)
 """The parts that read links."""
 
-_UNLISTED_TYPE = "#microsoft.graph.servicePrincipal"
+UNLISTED_TYPE = "#microsoft.graph.servicePrincipal"
+"""Members of this type are told by the delta feed alone: Graph does not name them in the list of a group's members."""
 _DELETED_AT = list(links.c.keys()).index("deleted_at")
 _DIRECTORY_PARTS = tuple(part.name for part in CATALOGUE.values() if part.takes_links_along)
 
@@ -139,7 +140,7 @@ def _not_among(connection: Connection, work: Slice, complete: Sequence[ObjectRec
     rows = connection.execute(bulk.by_keys(connection, query, [links.c.relation, links.c.source_id], sources))
     unnamed = [row for row in rows if (row.relation, row.source_id, row.target_id) not in named]
     resting = _soft_deleted(connection, work.organization.key, {row.target_id for row in unnamed})
-    return [row for row in unnamed if row.target_id not in resting and row.target_type != _UNLISTED_TYPE]
+    return [row for row in unnamed if row.target_id not in resting and row.target_type != UNLISTED_TYPE]
 
 
 def _stored(connection: Connection, key: int, wanted: Sequence[LinkKey]) -> dict[LinkKey, tuple[bool, str | None, int]]:

@@ -25,12 +25,19 @@ def create(
     run_type: RunType,
     part_types: Mapping[PartName, RunType],
     now: datetime,
+    *,
+    keeps_cursors: bool = False,
 ) -> str:
-    """Adds a queued run and returns its activityIdentifier."""
+    """Adds a queued run and returns its activityIdentifier; ``keeps_cursors`` as in ``Run``."""
     run_id = str(uuid4())
     connection.execute(
         insert(runs).values(
-            organization_id=organization.key, run_id=run_id, type=run_type, status=RunStatus.QUEUED, queued_at=now
+            organization_id=organization.key,
+            run_id=run_id,
+            type=run_type,
+            status=RunStatus.QUEUED,
+            queued_at=now,
+            keeps_cursors=keeps_cursors,
         )
     )
     add_parts(connection, organization.key, run_id, part_types)
@@ -64,6 +71,26 @@ def widen(connection: Connection, key: int, run_id: str, run_type: RunType, in_f
         .where(run_parts.c.organization_id == key, run_parts.c.run_id == run_id, run_parts.c.part.in_(in_full))
         .values(type=RunType.FULL)
     )
+
+
+def set_keeps_cursors(connection: Connection, key: int, *, keeps_cursors: bool) -> None:
+    """Says of the organization's queued and running runs whether a pause lets them through."""
+    connection.execute(
+        update(runs)
+        .where(runs.c.organization_id == key, runs.c.status.in_(UNFINISHED))
+        .values(keeps_cursors=keeps_cursors)
+    )
+
+
+def last_start_by_plan(connection: Connection, key: int) -> datetime | None:
+    """When the last of the organization's runs began that did more than to keep cursors."""
+    query = (
+        select(runs.c.started_at)
+        .where(runs.c.organization_id == key, ~runs.c.keeps_cursors, runs.c.started_at.is_not(None))
+        .order_by(runs.c.queued_at.desc())
+        .limit(1)
+    )
+    return connection.execute(query).scalar_one_or_none()
 
 
 def find(connection: Connection, organization: Organization, run_id: str) -> Run | None:
@@ -195,6 +222,7 @@ def _run(row: Row[Any], organization: Organization, part_runs: tuple[PartRun, ..
         error=read_error(row),
         counts=counts,
         parts=part_runs,
+        keeps_cursors=row.keeps_cursors,
     )
 
 

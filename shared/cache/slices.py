@@ -72,7 +72,7 @@ def wake(connection: Connection, now: datetime, requeue_after: timedelta) -> lis
     """The messages for parts whose time to be woken has come: expired leases, waits that are over, lost messages."""
     rows = connection.execute(
         update(run_parts)
-        .where(run_parts.c.wake_at <= now, run_parts.c.organization_id.not_in(_paused()))
+        .where(run_parts.c.wake_at <= now, or_(run_parts.c.organization_id.not_in(_paused()), _runs_though_paused()))
         .values(wake_at=now + requeue_after)
         .returning(*run_parts.c)
     ).all()
@@ -106,7 +106,11 @@ def take(
             ),
         )
     ).one_or_none()
-    if row is None or _is_paused(connection, key) or not _running(connection, key, message.activity_identifier, now):
+    if (
+        row is None
+        or _rests(connection, key, message)
+        or not _running(connection, key, message.activity_identifier, now)
+    ):
         return None
     state = connection.execute(select(parts).where(parts.c.organization_id == key, parts.c.part == message.part)).one()
     part = selected(PartName(row.part), state.wanted_selection)
@@ -396,8 +400,21 @@ def _paused() -> Select[int]:
     return select(jobs.c.organization_id).where(jobs.c.status_code == StatusCode.PAUSED)
 
 
-def _is_paused(connection: Connection, key: int) -> bool:
-    return connection.execute(_paused().where(jobs.c.organization_id == key)).first() is not None
+def _rests(connection: Connection, key: int, message: SliceMessage) -> bool:
+    """Whether the job is paused, and the run is none that goes on all the same."""
+    of_run = and_(run_parts.c.organization_id == key, run_parts.c.run_id == message.activity_identifier)
+    paused = select(run_parts.c.part).where(of_run, run_parts.c.organization_id.in_(_paused()), ~_runs_though_paused())
+    return connection.execute(paused).first() is not None
+
+
+def _runs_though_paused() -> ColumnElement[bool]:
+    """Of a row of ``run_parts``: whether its run keeps cursors, which a pause must not let grow too old."""
+    keeping = select(runs_table.c.run_id).where(
+        runs_table.c.organization_id == run_parts.c.organization_id,
+        runs_table.c.run_id == run_parts.c.run_id,
+        runs_table.c.keeps_cursors,
+    )
+    return keeping.correlate(run_parts).exists()
 
 
 def _running(connection: Connection, key: int, run_id: str, now: datetime) -> bool:

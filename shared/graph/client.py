@@ -138,26 +138,36 @@ class GraphClient:
         await self._first_page(part, 1, low_priority=False)
 
     async def count(self, part: Part, *, low_priority: bool = False) -> int | None:
-        """How many objects the part's collection has; None where Graph does not count it.
+        """How many objects a full listing of the part brings: of teams all groups; None where Graph does not tell.
 
         Raises:
             GraphThrottled: Graph asked for a wait. No other failure is raised.
         """
-        if part.collection == "sites":
+        if not part.is_counted:
             return None
-        request = getattr(self._graph, part.collection).count.to_get_request_information()
-        request.headers.try_add("ConsistencyLevel", "eventual")
-        _prioritized(request, low_priority)
+        request = self._request(self._collection(part).count)
         try:
-            answer = await self._send(part, request, f"/{part.collection}/$count")
-            number = _COUNT.fullmatch(answer)
-            return int(number[1]) if number else None
+            return await self._count(part, _prioritized(request, low_priority), f"/{part.collection}/$count")
         except GraphThrottled:
             # Whoever asked for the number asks for the first page next, and that is not to be done before the time.
             raise
         except SynchronizationFailure:
             # A total is for people to look at; nothing waits for it.
             return None
+
+    async def count_entries(self, part: Part) -> int:
+        """How many live objects belong to the part: in a collection that Graph counts."""
+        request = self._request(self._collection(part).count, filter=part.count_filter)
+        return await self._count(part, request, f"/{part.collection}/$count")
+
+    async def count_members(self, part: Part, group_id: str) -> int:
+        """How many live members the group has.
+
+        Raises:
+            GraphNotFound: Graph has no such live group.
+        """
+        request = self._request(self._graph.groups.by_group_id(group_id).members.count)
+        return await self._count(part, request, "/groups/{id}/members/$count")
 
     async def close(self) -> None:
         """Closes the connections."""
@@ -168,6 +178,16 @@ class GraphClient:
 
     def _deleted_items(self, part: Part) -> Any:
         return getattr(self._graph.directory.deleted_items, f"graph_{part.deleted_items}")
+
+    def _collection(self, part: Part) -> Any:
+        return getattr(self._graph, part.collection)
+
+    async def _count(self, part: Part, request: RequestInformation, path: str) -> int:
+        request.headers.try_add("ConsistencyLevel", "eventual")
+        number = _COUNT.fullmatch(await self._send(part, request, path))
+        if number is None:
+            raise GraphUnavailable("MalformedAnswer", f"GET {path} answered no number.")
+        return int(number[1])
 
     def _item(self, part: Part, object_id: str) -> Any:
         match part.collection:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from shared.models.organizations import Organization
+from shared.models.parity import Parity
 from shared.models.parts import PartName
 from shared.models.restart import RestartScope
 from shared.models.runs import PartRun, Run
@@ -23,12 +24,14 @@ class PartState:
         last_run: The part's share of its last finished run.
         last_successful_sync_time: When its last successful run started.
         entry_count: Objects (or links) of the part that are live in the cache.
+        parity: What the last comparison with Graph's counts found.
     """
 
     part: PartName
     last_run: PartRun | None
     last_successful_sync_time: datetime | None
     entry_count: int
+    parity: Parity | None = None
 
 
 @dataclass(frozen=True, slots=True)

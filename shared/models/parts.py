@@ -82,6 +82,7 @@ class Part:
         in_scope: Which of the objects received belong to the part.
         kind: What people call the sort of object it is; the ``kind`` column.
         takes_links_along: Whether an object that is gone for good takes its links along.
+        count_filter: Narrows the collection's $count to the objects that belong to the part (graph.md §5).
         deleted_items: The type under /directory/deletedItems that lists the soft-deleted objects, if there is one.
         entry_type: The key under which synchronizedEntryCountByType counts the part's entries.
         permission: The least application permission that reads the part (graph.md §8.1).
@@ -102,11 +103,17 @@ class Part:
     kind: Callable[[Properties], str | None] = _group_kind
     deleted_items: Literal["user", "group"] | None = None
     family: Family = "directory"
+    count_filter: str | None = None
 
     @property
     def properties(self) -> tuple[str, ...]:
         """The selected properties without the relationships."""
         return tuple(name for name in self.select if name not in self.relations)
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether Graph tells how many objects the collection has; of sites it does not."""
+        return self.collection != "sites"
 
     @property
     def required(self) -> tuple[str, ...]:
@@ -203,6 +210,7 @@ _CATALOGUE = (
         permission="GroupMember.Read.All",
         kind=_team_kind,
         deleted_items="group",
+        count_filter="resourceProvisioningOptions/Any(x:x eq 'Team')",
     ),
 )  # fmt: skip
 

@@ -95,7 +95,12 @@ class PartRun:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One Full or Incremental pass over an organization."""
+    """One Full or Incremental pass over an organization.
+
+    Attributes:
+        keeps_cursors: Whether it was begun, or goes on in a pause, only lest cursors grow too old: a pause does not
+            stop it, and the job's interval is not counted from it.
+    """
 
     activity_identifier: str
     organization: str
@@ -107,6 +112,7 @@ class Run:
     error: SynchronizationError | None
     counts: Counts
     parts: tuple[PartRun, ...] = ()
+    keeps_cursors: bool = False
 
 
 class SynchronizationRequest(WireModel):

@@ -45,12 +45,22 @@ class LastSyncState(WireModel):
     error: str
 
 
+class PartParity(WireModel):
+    """How many objects Graph counted and the cache held; ``drift`` is how many the cache had too many, or lacked."""
+
+    checked_date_time: UtcTime
+    expected: int
+    cached: int
+    drift: int
+
+
 class PartSyncState(WireModel):
-    """One part's state."""
+    """One part's state; ``parity`` is null until the part was compared."""
 
     last_state: LastSyncState | None
     current_state: CurrentSyncState | None
     last_successful_sync_time: UtcTime | None
+    parity: PartParity | None
 
 
 class OrganizationSyncState(WireModel):

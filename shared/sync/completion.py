@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from sqlalchemy import Connection
 
-from shared.cache import escrows, held_deletions, jobs, organizations, pages, runs, slices
+from shared.cache import cursors, escrows, held_deletions, jobs, organizations, pages, runs, slices
 from shared.models.jobs import Job
 from shared.models.organizations import Organization
 from shared.models.runs import Run, RunStatus, RunType
@@ -32,6 +32,8 @@ def finish_part(
     escrowed = escrows.count(connection, work)
     status, told = part_outcome(work.part.name, error, escrowed, held_deletions.count(connection, work))
     slices.finish_part(connection, work, status, told, escrowed, now)
+    if error is None:
+        cursors.refresh_at(connection, key, work.part.name, now + services.settings.cursor_refresh)
     run = runs.find(connection, work.organization, work.run_id)
     assert run is not None
     if not all(part.status.finished for part in run.parts):
@@ -61,6 +63,7 @@ def _finish_run(connection: Connection, services: Services, organization: Organi
         # Nobody names the objects again unless they are all read again.
         slices.require_full_run(connection, key, backlog.escrows)
         escrows.clear(connection, key)
-    job = job_after_run(before, run, backlog, rules, now)
+    counted_from = runs.last_start_by_plan(connection, key) if run.keeps_cursors else run.start_time
+    job = job_after_run(before, run, backlog, rules, now, counted_from)
     jobs.save(connection, key, job)
     return job

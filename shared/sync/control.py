@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
-from shared.cache import escrows, held_deletions, jobs, organizations, pages, runs, slices
+from shared.cache import cursors, escrows, held_deletions, jobs, organizations, pages, runs, slices
 from shared.models.errors import BadRequest, Conflict
 from shared.models.jobs import Restart
 from shared.models.organizations import AuthenticationType, Organization
@@ -77,12 +77,15 @@ def start_job(services: Services, key: int) -> list[SliceMessage]:
 def pause(services: Services, key: int) -> None:
     """Stops the job for a while: a slice that is at work is finished, no further one begins, cursors are kept.
 
+    What is being read goes on nevertheless before its links grow too old, as ``planning.plan`` says.
+
     Raises:
         NotFound: The organization is not registered.
     """
     with services.database.write() as connection:
         organizations.lock(connection, key)
         _move(connection, services, key, Event.PAUSE)
+        cursors.refresh_links_under_way(connection, key, services.now() + services.settings.cursor_refresh)
 
 
 def restart(services: Services, key: int, scope: RestartScope, *, sent_again: bool = False) -> list[SliceMessage]:
@@ -204,4 +207,5 @@ def _move(connection: Connection, services: Services, key: int, event: Event) ->
     jobs.save(connection, key, in_condition(job, following))
     if before is not Condition.PAUSED:
         return []
+    runs.set_keeps_cursors(connection, key, keeps_cursors=False)
     return slices.resume(connection, key, services.now(), services.settings.requeue_after)

@@ -79,7 +79,9 @@ def part_outcome(
     return RunStatus.SUCCEEDED, None
 
 
-def job_after_run(job: Job, run: Run, backlog: Backlog, rules: QuarantineRules, now: datetime) -> Job:
+def job_after_run(
+    job: Job, run: Run, backlog: Backlog, rules: QuarantineRules, now: datetime, counted_from: datetime | None = None
+) -> Job:
     """The job after a finished run (graph.md appendix B.3).
 
     When a run of all parts succeeded and no object waits for a retry, nothing is left over: the steady state. A run of
@@ -93,6 +95,7 @@ def job_after_run(job: Job, run: Run, backlog: Backlog, rules: QuarantineRules, 
         backlog: What is left of the organization's parts.
         rules: The numbers of quarantine.
         now: When it ended.
+        counted_from: The start that the job's interval is counted from; None for the run's own.
     """
     failed_completely = all(part.status is RunStatus.FAILED for part in run.parts)
     cause = reason_to_quarantine(run, backlog, rules)
@@ -108,7 +111,7 @@ def job_after_run(job: Job, run: Run, backlog: Backlog, rules: QuarantineRules, 
         last_run=run.activity_identifier,
         successive_complete_failures=_failures(job, failed_completely=failed_completely, of_all=backlog.is_all_of(run)),
         quarantine=quarantine,
-        next_run_time=_next_run(condition, quarantine, (run.start_time or now) + job.interval, now),
+        next_run_time=_next_run(condition, quarantine, (counted_from or run.start_time or now) + job.interval, now),
     )
     if run.status is RunStatus.SUCCEEDED:
         job = replace(job, last_successful_run=run.activity_identifier)

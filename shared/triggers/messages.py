@@ -1,4 +1,4 @@
-"""The queues, and how slice messages are put on them."""
+"""The queues, and how messages are put on them."""
 
 from __future__ import annotations
 
@@ -7,17 +7,18 @@ from typing import List  # noqa: UP035  (the worker's type check of azure-functi
 
 import azure.functions as func
 
-from shared.models.slices import SliceMessage
+from shared.models.base import WireModel
 
 SLICES = "sync-slices"
 POISON = "sync-slices-poison"
 PURGES = "organization-purges"
+PARITY_CHECKS = "parity-checks"
 CONNECTION = "AzureWebJobsStorage"
 
 Messages = func.Out[List[str]]  # noqa: UP006
 
 
-def send(messages: Messages, sent: Iterable[SliceMessage]) -> None:
-    """Has slice messages put on the queue once the function has returned."""
+def send(messages: Messages, sent: Iterable[WireModel]) -> None:
+    """Has messages put on the queue once the function has returned."""
     if bodies := [message.model_dump_json(by_alias=True) for message in sent]:
         messages.set(bodies)

@@ -1,4 +1,4 @@
-"""Queue triggers: slices, the messages that the queue gave up, and the purge of removed organizations."""
+"""Queue triggers: slices, the messages that the queue gave up, comparisons, and the purge of removed organizations."""
 # azure.functions leaves its decorators partly untyped.
 # pyright: strict, reportUnknownMemberType=false
 
@@ -8,11 +8,13 @@ import logging
 
 import azure.functions as func
 
+from shared.models.parity import ParityMessage
 from shared.models.slices import SliceMessage
 from shared.services import services
+from shared.sync.parity_checks import check_parity
 from shared.sync.purging import purge_for
 from shared.sync.slices import fail_dead_letter, run_slice
-from shared.triggers.messages import CONNECTION, POISON, PURGES, SLICES, Messages, send
+from shared.triggers.messages import CONNECTION, PARITY_CHECKS, POISON, PURGES, SLICES, Messages, send
 
 logger = logging.getLogger(__name__)
 blueprint = func.Blueprint()
@@ -37,6 +39,14 @@ def fail_dead_slice(message: func.QueueMessage, messages: Messages) -> None:
         logger.error("a message that is no slice message was given up by the queue and dropped (id %s)", message.id)
         return
     send(messages, fail_dead_letter(services(), dead))
+
+
+@blueprint.function_name("compare_with_counts")
+@blueprint.queue_trigger(arg_name="message", queue_name=PARITY_CHECKS, connection=CONNECTION)
+@blueprint.queue_output(arg_name="messages", queue_name=SLICES, connection=CONNECTION)
+async def compare_with_counts(message: func.QueueMessage, messages: Messages) -> None:
+    """Compares one organization's cache with Graph's counts, then asks for what a difference takes."""
+    send(messages, await check_parity(services(), ParityMessage.model_validate_json(message.get_body())))
 
 
 @blueprint.function_name("purge_organization")

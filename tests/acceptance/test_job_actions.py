@@ -83,7 +83,7 @@ def test_a_paused_job_rests_and_goes_on_where_it_was(application: Application) -
     run = application.sync_state()["currentState"]
     act(application, "pause")
 
-    application.clock.forward(days=3)
+    application.clock.forward(hours=23)
     application.plan()
     job = read(application)
     assert (job.schedule.state.value, job.status.code.value) == ("Disabled", "Paused")

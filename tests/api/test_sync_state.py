@@ -12,9 +12,9 @@ from tests.application import NAME, Application
 
 MEMBERS = ["organization", "syncStatus", "type", "lastSyncTime", "error", "currentState", "parts"]
 CURRENT_MEMBERS = ["status", "type", "scheduledTime", "startTime"]
-PART_MEMBERS = ["lastState", "currentState", "lastSuccessfulSyncTime"]
+PART_MEMBERS = ["lastState", "currentState", "lastSuccessfulSyncTime", "parity"]
 LAST_MEMBERS = ["syncStatus", "type", "startTime", "endTime", "error"]
-NEVER = {"lastState": None, "currentState": None, "lastSuccessfulSyncTime": None}
+NEVER = {"lastState": None, "currentState": None, "lastSuccessfulSyncTime": None, "parity": None}
 FORBIDDEN = {"path": "/users/delta", "kind": "status", "status": 403}
 
 

@@ -219,7 +219,7 @@ def test_a_message_that_the_queue_gave_up_ends_its_part_although_the_family_wait
     assert work is not None
     cache.write(lambda c: slices.give_back(c, work, NOW, None, blameless=False))
     throttle(cache, contoso)
-    assert cache.write(lambda c: slices.dead_letter(c, users, NOW, LEASE)) is not None
+    assert cache.write(lambda c: slices.dead_letter(c, users, 1, NOW, LEASE)) is not None
 
 
 def test_resource_units_add_up_and_a_listing_that_begins_again_does_not_give_them_back(

@@ -12,6 +12,7 @@ import pytest
 from shared.graph.client import GraphClients
 from shared.models.errors import (
     CursorExpired,
+    GraphNotFound,
     GraphRefused,
     GraphThrottled,
     GraphUnavailable,
@@ -105,6 +106,49 @@ def test_only_a_number_that_can_be_kept_is_a_total(
 ) -> None:
     other.content_type, other.body = "text/plain", body
     assert graph.run(graph.client(other.url).count(USERS)) == number
+
+
+@pytest.mark.parametrize("part", [USERS, GROUPS, TEAMS], ids=lambda part: part.name)
+def test_the_live_objects_of_a_part_are_counted(graph: Graph, part: Part) -> None:
+    kind = "users" if part is USERS else "groups"
+    one = graph.truth(part.name)[0]["id"]
+    graph.control(f"/{kind}/{one}", method="DELETE")
+    live = [item for item in graph.truth(part.name) if "@softDeleted" not in item]
+    assert graph.run(graph.client().count_entries(part)) == len(live) > 0
+
+
+def test_the_live_members_of_a_group_are_counted(graph: Graph) -> None:
+    members = graph.truth("members")
+    group = members[0][0]
+    of_group = [member for source, member, _ in members if source == group]
+    assert graph.run(graph.client().count_members(MEMBERS, group)) == len(of_group)
+    user = graph.control("/users", {"displayName": "New"})["id"]
+    graph.control(f"/groups/{group}/members", {"add": [user]})
+    assert graph.run(graph.client().count_members(MEMBERS, group)) == len(of_group) + 1
+    graph.control(f"/users/{user}", method="DELETE")
+    assert graph.run(graph.client().count_members(MEMBERS, group)) == len(of_group)
+
+
+def test_members_of_a_group_that_is_not_there_are_not_counted(graph: Graph) -> None:
+    with pytest.raises(GraphNotFound):
+        graph.run(graph.client().count_members(MEMBERS, "6f3a1d52-8c0b-4e57-9a44-0d1e2c3b4a59"))
+
+
+@pytest.mark.parametrize(
+    ("rule", "expected"),
+    [
+        ({"status": 403}, GraphRefused),
+        ({"status": 429, "retryAfter": 300}, GraphThrottled),
+        ({"kind": "rewrite", "find": r"\d+", "replace": "many"}, GraphUnavailable),
+    ],
+)
+def test_a_count_that_is_not_told_is_an_error(
+    graph: Graph, rule: dict[str, Any], expected: type[SynchronizationFailure]
+) -> None:
+    graph.fault(**rule)
+    with pytest.raises(expected) as failed:
+        graph.run(graph.client().count_entries(TEAMS))
+    assert "/groups/$count" in failed.value.message or expected is GraphThrottled
 
 
 # --- Links --------------------------------------------------------------------------------------------------------

@@ -199,6 +199,17 @@ def test_counts_need_the_eventual_consistency_header(graph: httpx.Client) -> Non
     assert answer.headers["content-type"].startswith("text/plain")
 
 
+def test_teams_are_counted_by_the_one_filter_that_is_known(graph: httpx.Client) -> None:
+    eventual = {"ConsistencyLevel": "eventual"}
+    teams = len(drain(graph, "/v1.0/teams")[0])
+    by_filter = "/v1.0/groups/$count?$filter="
+    assert graph.get(f"{by_filter}resourceProvisioningOptions/Any(x:x eq 'Team')", headers=eventual).text == str(teams)
+    assert graph.get(f"{by_filter}resourceProvisioningOptions/Any(x:x eq 'Team')").status_code == 400
+    assert graph.get(f"{by_filter}displayName eq 'x'", headers=eventual).status_code == 400
+    users = "/v1.0/users/$count?$filter=resourceProvisioningOptions/Any(x:x eq 'Team')"
+    assert graph.get(users, headers=eventual).status_code == 400
+
+
 @pytest.mark.parametrize("path", ["microsoft.graph.user", "graph.user"])
 def test_soft_deleted_objects_are_listed_until_restored(graph: httpx.Client, server: TenantServer, path: str) -> None:
     ids = [server.directory.users.population.id(index) for index in (9, 4, 7)]

@@ -88,6 +88,8 @@ ENDS = st.sampled_from(
 )
 ENDS_OF_RUNS = {Event.RUN_ENDED, Event.QUARANTINE, Event.EXPIRE, Event.ESCROWS_PRUNED}
 NUMBERS = count(1)
+RETRY_HOURS = 6
+"""After which a cursor that is due, and was not refreshed, is due again."""
 
 
 class JobLife(RuleBasedStateMachine):
@@ -330,7 +332,7 @@ class JobLife(RuleBasedStateMachine):
         slices.advance(
             connection, work, Counts(imported=7, entitled=7, exports=3, exported=2), self.now, timedelta(minutes=2)
         )
-        return finish_part(connection, self.services, replace(work, delta_link="link"), end.error)
+        return finish_part(connection, self.services, replace(work, delta_link=self.now.isoformat()), end.error)
 
     @precondition(lambda self: self.queue)
     @rule()
@@ -383,6 +385,28 @@ class JobLife(RuleBasedStateMachine):
 
     def forward(self, **by: float) -> None:
         type(self).now += timedelta(**by)
+
+    @precondition(lambda self: self.condition in (Condition.STARTED, Condition.PAUSED))
+    @rule(days=st.sampled_from([2, 8]))
+    def days_pass_without_faults(self, days: int) -> None:
+        """No cursor that is of use grows old, whether the job is paused or not."""
+        before = self.condition
+        self.forward(days=days)
+        # First what was under way is brought to its end, then the parts are refreshed that had ended in it before.
+        for _ in range(3):
+            self.queue += plan(self.services).slices
+            while self.queue:
+                self._deliver(0, GOOD)
+            self.forward(hours=RETRY_HOURS)
+        self.look()
+        assert self.condition is before or self.record.job.escrows_pruned
+        with self.services.database.read() as connection:
+            mine = t.parts.c.organization_id == self.key, ~t.parts.c.full_run_required
+            cursors = connection.execute(select(t.parts.c.part, t.parts.c.delta_link).where(*mine)).all()
+        for part, link in cursors:
+            age = self.now - datetime.fromisoformat(link)
+            enabled = part in self.record.organization.entity.parts
+            assert not enabled or age <= timedelta(hours=24 + RETRY_HOURS), f"{part}: {age}"
 
     @precondition(is_active)
     @rule()
@@ -535,6 +559,28 @@ def test_a_job_that_is_given_up_and_started_again_gets_well(job: JobLife) -> Non
     assert job.unfinished == []
     job.ask_for_restart(RestartScope.WATERMARK, sent_again=False)
     assert job.condition is Condition.QUARANTINED
+
+
+def test_a_run_that_keeps_cursors_of_a_paused_job_goes_on_when_the_job_is_started_and_rests_when_it_is_paused_again(
+    job: JobLife,
+) -> None:
+    job.start_by_graph()
+    job.end_all_parts(GOOD)
+    job.pause()
+    job.forward(hours=25)
+    job.tick()
+    keeping = job.look().queued
+    job.end_one_well()
+    job.start_by_graph()
+    assert keeping is not None
+    assert job.record.running is not None
+    assert job.record.running.activity_identifier == keeping.activity_identifier
+    job.pause()
+    job.end_all_parts(GOOD)
+    assert job.record.running is not None
+    job.start_by_graph()
+    job.end_all_parts(GOOD)
+    assert (job.unfinished, job.condition) == ([], Condition.STARTED)
 
 
 def test_objects_that_fail_in_the_initial_run_pause_the_job_and_later_hold_it_back(job: JobLife) -> None:

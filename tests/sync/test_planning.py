@@ -15,6 +15,7 @@ from sqlalchemy import Connection, update
 from shared.cache import jobs, organizations, runs, slices
 from shared.cache.tables import organizations as organizations_table
 from shared.models.errors import BadRequest, Conflict, DatabaseBlocked, NotFound
+from shared.models.job_settings import JobSettings
 from shared.models.jobs import Job
 from shared.models.organizations import Organization, OrganizationRegistration
 from shared.models.parts import CATALOGUE, PartName
@@ -24,6 +25,7 @@ from shared.models.synchronization import ScheduleState, StatusCode, Synchroniza
 from shared.services import Services
 from shared.settings import Settings
 from shared.sync.completion import finish_part
+from shared.sync.configuration import change_settings
 from shared.sync.control import pause, start
 from shared.sync.planning import plan
 from shared.sync.slices import fail_dead_letter
@@ -331,7 +333,7 @@ def test_a_paused_organization_is_left_alone(planner: Planner, contoso: Organiza
     planner.start(contoso)
     planner.drain()
     pause(planner.services, contoso.key)
-    planner.clock.forward(days=7)
+    planner.clock.forward(hours=23)
     assert planner.plan() == []
     planner.start(contoso)
     planner.drain()
@@ -359,6 +361,134 @@ def test_a_removed_organization_is_left_to_the_purge(planner: Planner, contoso: 
     planner.clock.forward(days=1)
     planned = plan(planner.services)
     assert (planned.slices, planned.purges) == ([], [contoso.key])
+
+
+# --- The age of cursors -------------------------------------------------------------------------------------------
+
+
+def test_cursors_of_a_paused_job_are_refreshed_after_a_day_and_the_job_stays_paused(
+    planner: Planner, contoso: Organization
+) -> None:
+    planner.start(contoso)
+    planner.drain()
+    pause(planner.services, contoso.key)
+    before = planner.job(contoso)
+    planner.clock.forward(hours=23, minutes=59)
+    assert planner.plan() == []
+    planner.clock.forward(minutes=1)
+    assert {message.part for message in planner.plan()} == set(CATALOGUE)
+    assert planner.plan() == []
+    run = planner.unfinished(contoso)[RunStatus.QUEUED]
+    assert {part.type for part in run.parts} == {INCREMENTAL}
+    planner.drain()
+    after = planner.job(contoso)
+    assert after.last_run == run.activity_identifier
+    assert (after.status_code, after.schedule_state) == (StatusCode.PAUSED, ScheduleState.DISABLED)
+    assert (after.next_run_time, after.successive_complete_failures) == (None, before.successive_complete_failures)
+    planner.clock.forward(hours=23, minutes=59)
+    assert planner.plan() == []
+
+
+def test_a_lost_message_of_a_run_that_keeps_a_paused_jobs_cursors_is_sent_again(
+    planner: Planner, contoso: Organization
+) -> None:
+    planner.start(contoso)
+    planner.drain()
+    pause(planner.services, contoso.key)
+    planner.clock.forward(hours=24)
+    lost = planner.plan()
+    planner.sent.clear()
+    planner.clock.forward(minutes=5)
+    assert sorted(planner.plan(), key=str) == sorted(lost, key=str)
+    planner.drain()
+    assert planner.unfinished(contoso) == {}
+
+
+def test_cursors_grow_no_older_though_the_next_run_of_the_schedule_is_far_and_the_schedule_stays(
+    planner: Planner, contoso: Organization
+) -> None:
+    change_settings(planner.services, contoso.key, JobSettings(interval=timedelta(days=30)))
+    planner.start(contoso)
+    planner.drain()
+    for _ in range(29):
+        planner.clock.forward(days=1)
+        planner.plan()
+        assert {part.type for part in planner.unfinished(contoso)[RunStatus.QUEUED].parts} == {INCREMENTAL}
+        planner.drain()
+        assert planner.job(contoso).next_run_time == BEGIN + timedelta(days=30)
+    planner.clock.forward(days=1)
+    planner.plan()
+    planner.drain()
+    assert planner.job(contoso).next_run_time == BEGIN + timedelta(days=60)
+
+
+@pytest.mark.parametrize(("hours", "retries"), [(24, range(30, 168, 6)), (144, range(150, 168, 6))])
+def test_a_refresh_that_fails_is_tried_again_some_times_before_the_cursor_is_seven_days_old(
+    planner: Planner, contoso: Organization, hours: int, retries: range
+) -> None:
+    settings = planner.services.settings.model_copy(update={"cursor_refresh_hours": hours})
+    planner.services = replace(planner.services, settings=settings)
+    planner.start(contoso, INCREMENTAL, USERS)
+    planner.drain()
+    pause(planner.services, contoso.key)
+    tried: list[int] = []
+    for hour in range(1, 7 * 24):
+        planner.clock.forward(hours=1)
+        if messages := planner.plan():
+            tried.append(hour)
+            planner.work(*messages, error=SynchronizationError(code="EncounteredCredentialError", message="No token."))
+            assert planner.plan() == []
+    assert tried == [hours, *retries]
+    assert planner.job(contoso).status_code is StatusCode.PAUSED
+
+
+def test_what_a_pause_stopped_in_its_middle_goes_on_before_its_links_are_too_old(
+    planner: Planner, contoso: Organization
+) -> None:
+    run = planner.start(contoso)
+    users, *_ = planner.sent
+    with planner.services.database.write() as connection:
+        work = slices.take(connection, users, planner.clock(), planner.services.settings.lease)
+        assert work is not None
+        slices.give_back(connection, work, planner.clock(), None, blameless=True)
+    pause(planner.services, contoso.key)
+    planner.sent.clear()
+    planner.clock.forward(hours=23)
+    assert planner.plan() == []
+    planner.clock.forward(hours=1)
+    planner.plan()
+    planner.drain()
+    assert planner.run(contoso, run.activity_identifier).status is RunStatus.SUCCEEDED
+    assert planner.job(contoso).status_code is StatusCode.PAUSED
+
+
+def test_a_paused_job_has_nothing_to_keep_where_a_full_run_is_to_come(planner: Planner, contoso: Organization) -> None:
+    planner.start(contoso)
+    planner.drain()
+    pause(planner.services, contoso.key)
+    with planner.services.database.write() as connection:
+        slices.require_full_run(connection, contoso.key, CATALOGUE)
+    planner.clock.forward(days=8)
+    assert planner.plan() == []
+
+
+@pytest.mark.parametrize("given_up", [False, True], ids=["held back", "given up"])
+def test_a_job_in_quarantine_is_not_tried_more_often_for_its_cursors(
+    planner: Planner, contoso: Organization, given_up: bool
+) -> None:
+    planner.start(contoso)
+    planner.drain()
+    planner.clock.forward(minutes=40)
+    refused = SynchronizationError(code="EncounteredCredentialError", message="No token.")
+    planner.work(*planner.plan(), error=refused)
+    if given_up:
+        planner.clock.forward(days=29)
+        planner.work(*planner.plan(), error=refused)
+    attempt = planner.job(contoso).next_run_time
+    assert (attempt is None) == given_up
+    planner.clock.moment = planner.clock() + timedelta(days=8) if attempt is None else attempt - timedelta(seconds=1)
+    planner.sent.clear()
+    assert planner.plan() == []
 
 
 # --- What stalled -------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from shared.models.jobs import PartState, SynchronizationRecord
+from shared.models.parity import Parity
 from shared.models.parts import CATALOGUE, PartName
 from shared.models.runs import PartRun, Run, RunStatus
 from shared.models.sync_state import (
@@ -10,6 +11,7 @@ from shared.models.sync_state import (
     CurrentSyncState,
     LastSyncState,
     OrganizationSyncState,
+    PartParity,
     PartSyncState,
     SyncStatus,
 )
@@ -44,7 +46,12 @@ def _part(record: SynchronizationRecord, state: PartState) -> PartSyncState:
         last_state=_last(state.last_run) if state.last_run else None,
         current_state=_current_part(record.running, state.part) or _current_part(record.queued, state.part),
         last_successful_sync_time=state.last_successful_sync_time,
+        parity=_parity(state.parity) if state.parity else None,
     )
+
+
+def _parity(found: Parity) -> PartParity:
+    return PartParity(checked_date_time=found.checked, expected=found.expected, cached=found.cached, drift=found.drift)
 
 
 def _last(run: PartRun) -> LastSyncState:

@@ -18,7 +18,7 @@ from shared.models.errors import NotFound
 from shared.models.organizations import Organization
 from shared.models.parts import CATALOGUE, Part, PartName
 from shared.models.runs import Counts, RunStatus, RunType
-from shared.models.slices import Slice, SliceMessage, Stage, StaleSlice
+from shared.models.slices import WITHOUT_DELTA, Slice, SliceMessage, Stage, StaleSlice
 from shared.models.synchronization import StatusCode, SynchronizationError
 
 
@@ -337,7 +337,12 @@ def _running(connection: Connection, key: int, run_id: str, now: datetime) -> bo
 
 def _beginning(connection: Connection, row: Row[Any], state: Row[Any], part: Part, now: datetime) -> dict[str, Any]:
     """The columns with which a part's run begins: a part without a usable cursor is read in full."""
-    full = row.type == RunType.FULL or state.full_run_required or state.selection != selection_text(part.select)
+    full = (
+        row.type == RunType.FULL
+        or state.full_run_required
+        or state.delta_link == WITHOUT_DELTA
+        or state.selection != selection_text(part.select)
+    )
     return {
         "status": RunStatus.RUNNING,
         "started_at": now,

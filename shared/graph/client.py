@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -29,6 +30,7 @@ from shared.models.errors import (
 from shared.models.organizations import Organization
 from shared.models.parts import Part, Relation
 from shared.models.records import LinkChange, ObjectRecord, Page
+from shared.models.slices import WITHOUT_DELTA
 from shared.settings import Settings
 
 if TYPE_CHECKING:
@@ -39,6 +41,8 @@ if TYPE_CHECKING:
 
 _LINKS_PER_PAGE = 999
 """The most that Graph lists on one page (graph.md §4.3)."""
+_NOT_OFFERED = frozenset({400, 404, 405, 501})
+"""How a delta query is refused that the tenant, or its cloud, does not have."""
 
 
 class GraphClient:
@@ -75,11 +79,16 @@ class GraphClient:
         self._graph = self._connection.graph
 
     async def first_page(self, part: Part) -> Page:
-        """The first page of the part's delta query."""
+        """The first page of the part's delta query, or of the list of all sites where Graph has none for sites.
+
+        That list's last page has ``WITHOUT_DELTA`` for a deltaLink.
+        """
         return await self._first_page(part, self._page_size)
 
     async def next_page(self, part: Part, link: str) -> Page:
-        """The page behind a nextLink or deltaLink of the part's delta query."""
+        """The page behind a nextLink or deltaLink of what ``first_page`` began."""
+        if part.collection == "sites" and _is_of_all_sites(link):
+            return await self._all_sites(part, self._following(self._graph.sites.get_all_sites, link))
         return await self._page(part, self._following(self._delta(part), link), _delta_path(part))
 
     async def first_deleted_page(self, part: Part) -> Page:
@@ -180,7 +189,17 @@ class GraphClient:
 
     async def _first_page(self, part: Part, size: int) -> Page:
         request = self._paged(self._request(self._delta(part), select=list(part.select)), size)
-        return await self._page(part, request, _delta_path(part))
+        try:
+            return await self._page(part, request, _delta_path(part))
+        except GraphRefused as refusal:
+            if part.collection != "sites" or refusal.status not in _NOT_OFFERED:
+                raise
+        builder = self._graph.sites.get_all_sites
+        return await self._all_sites(part, self._paged(self._request(builder, select=list(part.select)), size))
+
+    async def _all_sites(self, part: Part, request: RequestInformation) -> Page:
+        page = await self._page(part, request, "/sites/getAllSites")
+        return page if page.next_link is not None else replace(page, delta_link=WITHOUT_DELTA)
 
     async def _links(self, part: Part, relation: Relation, builder: Any, path: str) -> list[LinkChange]:
         links: list[LinkChange] = []
@@ -286,6 +305,10 @@ def _told_by_entra(error: ClientAuthenticationError) -> str:
 def _delta_path(part: Part) -> str:
     """How the request is called in errors; the address itself may hold a cursor."""
     return f"/{part.collection}/delta"
+
+
+def _is_of_all_sites(link: str) -> bool:
+    return "/getallsites" in link.partition("?")[0].lower()
 
 
 def _deleted_items_path(part: Part) -> str:

@@ -58,15 +58,19 @@ def failure_of_answer(
         return GraphRefused(
             code or "Authorization_RequestDenied",
             f"{told}: the application needs the permission {part.permission} with admin consent.",
+            status=status,
             tenant_actionable=True,
         )
     if status == 401:
         return GraphRefused(
-            code or "InvalidAuthenticationToken", f"{told}: the credential is refused.", tenant_actionable=True
+            code or "InvalidAuthenticationToken",
+            f"{told}: the credential is refused.",
+            status=status,
+            tenant_actionable=True,
         )
     if status == 404 and code is not None and code.lower() in _NOT_FOUND_CODES:
-        return GraphNotFound(code, f"{told}.")
-    return GraphRefused(code or "BadRequest", f"{told}.")
+        return GraphNotFound(code, f"{told}.", status=status)
+    return GraphRefused(code or "BadRequest", f"{told}.", status=status)
 
 
 def retry_after(value: str | None, now: datetime) -> float | None:

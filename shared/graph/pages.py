@@ -13,6 +13,7 @@ from shared.models.errors import GraphUnavailable, PartFailure
 from shared.models.escrows import UNIDENTIFIED
 from shared.models.parts import Part, Relation
 from shared.models.records import BrokenRecord, LinkChange, ObjectRecord, Page, Removal
+from shared.models.sites import web_id
 from shared.models.synchronization import SynchronizationError
 
 _MALFORMED_RECORD = "MalformedRecord"
@@ -123,10 +124,9 @@ def _whole_characters(value: Any) -> Any:
 def object_key(part: Part, identifier: str) -> str:
     """The key of an object in the cache.
 
-    Of a site's composite id ``host,site collection,web`` the web's own is kept: the delta query of some tenants gives
-    nothing else (graph.md §4.6), and it is unique.
+    Of a site's composite id the web's own is kept: the delta query of some tenants gives nothing else.
     """
-    return (identifier.rpartition(",")[2] if part.collection == "sites" else identifier).lower()
+    return (web_id(identifier) if part.collection == "sites" else identifier).lower()
 
 
 def _record(value: Any, part: Part) -> ObjectRecord:

@@ -173,9 +173,8 @@ _CATALOGUE = (
         collection="sites",
         select=(
             "id", "displayName", "name", "description", "webUrl", "createdDateTime", "lastModifiedDateTime",
-            "isPersonalSite", "siteCollection",
+            "isPersonalSite", "siteCollection", "sharepointIds",
         ),
-        optional=("sharepointIds",),
         decisive=("isPersonalSite",),
         entry_type="Site to Site",
         permission="Sites.Read.All",

@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Any, cast
 
 from shared.models.parts import Relation
+from shared.models.sites import composite_id
 from shared.models.synchronization import SynchronizationError
 
 
@@ -72,7 +73,10 @@ class BrokenRecord:
     def graph_id(self) -> str:
         """The id by which Graph is asked for the object: as Graph wrote it, where the record has it."""
         record = json.loads(self.raw)
-        identifier = cast(dict[str, Any], record).get("id") if isinstance(record, dict) else None
+        if not isinstance(record, dict):
+            return self.object_id
+        properties = cast(dict[str, Any], record)
+        identifier = composite_id(properties) or properties.get("id")
         return identifier if isinstance(identifier, str) else self.object_id
 
 
@@ -87,3 +91,4 @@ class Page:
     next_link: str | None
     delta_link: str | None
     broken: Sequence[BrokenRecord] = ()
+    body: bytes = b""

@@ -92,15 +92,16 @@ async def _retry(services: Services, work: Slice, deadline: datetime) -> Slice:
     """Reads the objects again, some at a time, that failed in earlier runs and whose time has come."""
     client, part = services.graph.get(work.organization), work.part
 
-    def due() -> Sequence[BrokenRecord]:
+    def due() -> tuple[Sequence[BrokenRecord], Sequence[str]]:
         with services.database.read() as connection:
-            return escrows.list_due(connection, work, services.now(), _RETRIES_AT_ONCE)
+            found = escrows.list_due(connection, work, services.now(), _RETRIES_AT_ONCE)
+            return found, [objects.graph_id(connection, work.organization.key, part, one.graph_id) for one in found]
 
     while True:
-        failed_before = await asyncio.to_thread(due)
+        failed_before, ids = await asyncio.to_thread(due)
         if not failed_before:
             return await _step(services, work, partial(_retried, services))
-        answers = await asyncio.gather(*(_read_again(client, part, broken) for broken in failed_before))
+        answers = await asyncio.gather(*(_read_again(client, part, identifier) for identifier in ids))
         work = await _step(services, work, partial(_apply_retries, services, failed_before, answers))
         if any(isinstance(answer, GraphUnavailable) for answer in answers):
             # What else is due waits for the next run: where Graph has no time for these, the rest must go on.
@@ -109,11 +110,9 @@ async def _retry(services: Services, work: Slice, deadline: datetime) -> Slice:
             return work
 
 
-async def _read_again(
-    client: GraphClient, part: Part, broken: BrokenRecord
-) -> ObjectRecord | SynchronizationFailure | None:
+async def _read_again(client: GraphClient, part: Part, identifier: str) -> ObjectRecord | SynchronizationFailure | None:
     try:
-        return await client.read_object(part, broken.graph_id)
+        return await client.read_object(part, identifier)
     except SynchronizationFailure as failure:
         # That Graph answers nothing but errors for this one object must not fail the part every time.
         return failure

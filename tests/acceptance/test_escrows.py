@@ -376,9 +376,9 @@ def test_a_record_that_never_has_an_id_costs_full_runs_less_and_less_often(appli
     assert sum(full_runs[8:]) <= 2
 
 
-@pytest.mark.parametrize("bare_site_ids", [False, True])
+@pytest.mark.parametrize(("bare_site_ids", "tells_the_rest"), [(False, True), (True, True), (True, False)])
 def test_a_broken_site_heals_with_the_next_run_or_where_graph_gives_no_whole_id_with_the_next_full_one(
-    application: Application, bare_site_ids: bool
+    application: Application, bare_site_ids: bool, tells_the_rest: bool
 ) -> None:
     def count() -> int:
         return next(
@@ -389,13 +389,16 @@ def test_a_broken_site_heals_with_the_next_run_or_where_graph_gives_no_whole_id_
 
     application.control("POST", "/options", {"bareSiteIds": bare_site_ids})
     site_id = create(application, "sites")
+    if not tells_the_rest:
+        ids = {"kind": "rewrite", "find": r'"sharepointIds":\{[^}]*\}', "replace": '"sharepointIds":null'}
+        application.control("POST", "/faults", [{"path": "/sites/delta", **ids}])
     break_records(application, "sites", site_id.rpartition(",")[2] if bare_site_ids else site_id)
     assert application.synchronize()["status"] == "EntryLevelErrors"
     there = count()
     heal(application)
     application.clock.forward(hours=1)
     healed = application.synchronize()["status"] == "Succeeded"
-    assert (healed, count() == there + 1) == (not bare_site_ids, not bare_site_ids)
+    assert (healed, count() == there + 1) == (tells_the_rest, tells_the_rest)
     assert application.synchronize(type="Full")["status"] == "Succeeded"
     assert (listed(application), count()) == ([], there + 1)
 

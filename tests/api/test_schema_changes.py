@@ -293,11 +293,11 @@ REFUSED: dict[str, tuple[Change, str]] = {
     ),
     "unknown attribute": (
         lambda sent: mapping(sent, SITES)["attributeMappings"].append(plain("mail")),
-        "Site to Site: attributeMappings[9]: there is no attribute 'mail'; the schema's directories",
+        "Site to Site: attributeMappings[10]: there is no attribute 'mail'; the schema's directories",
     ),
     "an attribute twice": (
         lambda sent: mapping(sent, SITES)["attributeMappings"].append(plain("WEBURL")),
-        "Site to Site: attributeMappings[9]: webUrl is mapped already",
+        "Site to Site: attributeMappings[10]: webUrl is mapped already",
     ),
     "no source": (lambda sent: attribute(sent, "mail").update(source=None), "source takes only a plain attribute"),
     "empty source": (lambda sent: attribute(sent, "mail").update(source={}), "source takes only a plain attribute"),

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Select, func, select
 
 from shared.cache.database import Database
 from shared.cache.tables import links, objects, organizations, parts
-from shared.graph.pages import object_key
+from shared.graph.pages import record_key
 from shared.models.parts import CATALOGUE, Part, PartName
 
 _COLUMNS = {
@@ -90,7 +90,7 @@ def _compare_objects(connection: Connection, key: int, part: Part, truth: Iterat
     differences: list[str] = []
     equal = 0
     for true in truth:
-        object_id = object_key(part, true["id"])
+        object_id = record_key(part, true)
         row = cached.pop(object_id, None)
         told = [] if row is None else list(_object_differences(row, part, true))
         if row is None:

@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from shared.graph.batches import Answers, ask, path_of
 from shared.graph.clouds import CLOUDS
 from shared.graph.credentials import credential_for, secret_credential
-from shared.graph.failures import failure_of_answer
+from shared.graph.failures import failure_of_answer, in_time
 from shared.graph.pages import parse_links, parse_object, parse_page
 from shared.models.errors import (
     CursorExpired,
@@ -28,7 +30,7 @@ from shared.models.errors import (
     SynchronizationFailure,
 )
 from shared.models.organizations import Organization
-from shared.models.parts import Part, Relation
+from shared.models.parts import CATALOGUE, Part, PartName, Relation
 from shared.models.records import LinkChange, ObjectRecord, Page
 from shared.models.slices import WITHOUT_DELTA
 from shared.settings import Settings
@@ -68,6 +70,7 @@ class GraphClient:
         self._root = str(settings.graph_url or cloud.graph).rstrip("/")
         self._page_size = settings.graph_page_size
         self._timeout = settings.graph_timeout_seconds
+        self._longest_wait = settings.graph_max_wait_seconds
         self._clock = clock
         self._connection = GraphConnection(
             credential,
@@ -129,13 +132,38 @@ class GraphClient:
         record.links_complete = True
         return record
 
+    async def ask(self, part: Part, ids: Collection[str]) -> Answers:
+        """What Graph answers about objects of the part's source, at most ``LARGEST_BATCH``, in one $batch.
+
+        Args:
+            part: A derived part.
+            ids: The objects' ids.
+        """
+        assert part.question is not None
+        select = ",".join(name for name in part.properties if name != part.question.parent)
+        paths = {object_id: path_of(part.question, select, object_id) for object_id in ids}
+        answers = ask(
+            part,
+            paths,
+            partial(self._post_batch, part),
+            root=f"{self._root}/v1.0",
+            longest_wait=self._longest_wait,
+            clock=self._clock,
+        )
+        return await in_time(answers, self._timeout)
+
     async def probe(self, part: Part) -> None:
         """Proves by reading one row that the part can be read: an error of the part is raised here as in its run."""
-        await self._first_page(part, 1)
+        if part.source is None:
+            await self._first_page(part, 1)
+            return
+        for answer in (await self.ask(part, await self._some_object(CATALOGUE[part.source]))).values():
+            if isinstance(answer, SynchronizationFailure):
+                raise answer
 
     async def count(self, part: Part) -> int | None:
         """How many objects the part's collection has; None where Graph does not count it."""
-        if part.collection == "sites":
+        if part.collection == "sites" or part.source is not None:
             return None
         request = getattr(self._graph, part.collection).count.to_get_request_information()
         request.headers.try_add("ConsistencyLevel", "eventual")
@@ -216,6 +244,23 @@ class GraphClient:
             followed.add(link)
             request = builder.with_url(link).to_get_request_information()
 
+    async def _post_batch(self, part: Part, body: bytes) -> bytes:
+        from kiota_abstractions.method import Method
+        from kiota_abstractions.request_information import RequestInformation
+
+        # The SDK's own batch items hold absolute addresses, which Graph does not take.
+        request = RequestInformation(Method.POST, f"{self._root}/v1.0/$batch")
+        request.headers.try_add("Accept", "application/json")
+        request.set_stream_content(body, "application/json")
+        return await self._send(part, request, "/$batch")
+
+    async def _some_object(self, part: Part) -> Sequence[str]:
+        """The id of one object of the part, if it has any."""
+        teams = {"filter": "resourceProvisioningOptions/Any(x:x eq 'Team')"} if part.name is PartName.TEAMS else {}
+        request = self._request(getattr(self._graph, part.collection), select=["id"], top=1, **teams)
+        page = parse_page(await self._send(part, request, f"/{part.collection}"), part)
+        return [record.object_id for record in page.records[:1]]
+
     async def _page(self, part: Part, request: RequestInformation, path: str, *, soft_deleted: bool = False) -> Page:
         page = parse_page(await self._send(part, request, path), part, soft_deleted=soft_deleted)
         self._refuse_foreign(page.next_link, page.delta_link)
@@ -227,26 +272,29 @@ class GraphClient:
         from kiota_abstractions.api_error import APIError
         from msgraph.generated.models.o_data_errors.o_data_error import ODataError
 
+        method = request.http_method.value if request.http_method else "GET"
+        asked = f"{method} {path}"
         try:
             async with asyncio.timeout(self._timeout):
                 answer = await self._connection.send(request)
         except APIError as error:
             code = error.error.code if isinstance(error, ODataError) and error.error else None
             headers = _lower(error.response_headers or {})
-            raise failure_of_answer(part, path, error.response_status_code or 0, code, headers, self._clock()) from None
+            status = error.response_status_code or 0
+            raise failure_of_answer(part, path, status, code, headers, self._clock(), method=method) from None
         except ClientAuthenticationError as error:
             raise GraphRefused(
                 "EncounteredCredentialError",
-                f"No token for GET {path} was issued to the application ({_told_by_entra(error)}).",
+                f"No token for {asked} was issued to the application ({_told_by_entra(error)}).",
                 tenant_actionable=True,
             ) from None
         except AzureError as error:
-            told = f"The authority gave no answer about a token for GET {path} ({type(error).__name__})."
+            told = f"The authority gave no answer about a token for {asked} ({type(error).__name__})."
             raise GraphUnavailable("NoAnswer", told) from None
         except (httpx.HTTPError, TimeoutError) as error:
-            raise GraphUnavailable("NoAnswer", f"GET {path} got no answer ({type(error).__name__}).") from None
+            raise GraphUnavailable("NoAnswer", f"{asked} got no answer ({type(error).__name__}).") from None
         if not isinstance(answer, bytes):
-            raise GraphUnavailable("MalformedAnswer", f"GET {path} answered without a body.")
+            raise GraphUnavailable("MalformedAnswer", f"{asked} answered without a body.")
         return answer
 
 

@@ -31,7 +31,14 @@ _LONGEST_WAIT_SECONDS = 86_400.0
 
 
 def failure_of_answer(
-    part: Part, path: str, status: int, code: str | None, headers: Mapping[str, str], now: datetime
+    part: Part,
+    path: str,
+    status: int,
+    code: str | None,
+    headers: Mapping[str, str],
+    now: datetime,
+    *,
+    method: str = "GET",
 ) -> SynchronizationFailure:
     """The failure behind an error answer.
 
@@ -42,8 +49,9 @@ def failure_of_answer(
         code: Graph's error code, if the answer had one.
         headers: The answer's headers, by lower-case name.
         now: The moment against which a Retry-After date is read.
+        method: The request's method.
     """
-    told = f"GET {path} answered {status} {code or 'without an error code'}"
+    told = f"{method} {path} answered {status} {code or 'without an error code'}"
     if request_id := headers.get("request-id"):
         told += f" (request-id {request_id})"
     if status == 410 or (code or "").lower() in _EXPIRED_CODES:

@@ -85,6 +85,9 @@ class Page:
     """One page: its records by object, and the link behind it; a list that is no delta query ends without one.
 
     An object is in ``records`` or in ``broken``, never in both, and once in either.
+
+    Attributes:
+        body: What the page was parsed from, and can be parsed from again.
     """
 
     records: Sequence[ObjectRecord]

@@ -20,7 +20,8 @@ from shared.sync.quarantine import Backlog, QuarantineRules
 def finish_part(
     connection: Connection, services: Services, work: Slice, error: SynchronizationError | None
 ) -> list[SliceMessage]:
-    """Ends the part, failed if there is an error, and returns the messages of the run that now gets its turn.
+    """Ends the part, failed if there is an error, and returns the messages of what now gets its turn: the parts that
+    are derived from it, or the next run.
 
     Raises:
         StaleSlice: The lease is lost.
@@ -35,7 +36,8 @@ def finish_part(
     run = runs.find(connection, work.organization, work.run_id)
     assert run is not None
     if not all(part.status.finished for part in run.parts):
-        return []
+        requeue_after = services.settings.requeue_after
+        return slices.enqueue(connection, key, work.run_id, now, requeue_after, source=work.part.name)
     job = _finish_run(connection, services, work.organization, run)
     if job.quarantine is not None:
         # What was asked for before waits with everything else for the next attempt.

@@ -26,6 +26,7 @@ from shared.models.records import BrokenRecord, ObjectRecord, Page, Removal
 from shared.models.runs import Counts, RunType
 from shared.models.slices import Slice, Stage
 from shared.services import Services
+from shared.sync import derived
 
 _RETRIES_AT_ONCE = 8
 
@@ -79,7 +80,10 @@ async def _list(services: Services, work: Slice, deadline: datetime) -> Slice:
             stage = Stage.SWEEP_ALL if part.deleted_items is None else Stage.DELETED_ITEMS
         return replace(work, cursor=None, delta_link=page.delta_link, stage=stage)
 
-    coming_pages = read_ahead(partial(client.first_page, part), partial(client.next_page, part), work.cursor)
+    first, follow = partial(client.first_page, part), partial(client.next_page, part)
+    if part.source is not None:
+        first = follow = partial(derived.read_page, services, work)
+    coming_pages = read_ahead(first, follow, work.cursor)
     async with aclosing(coming_pages) as coming:
         async for page in coming:
             work = await _apply(services, work, page, listed)
@@ -101,6 +105,15 @@ async def _retry(services: Services, work: Slice, deadline: datetime) -> Slice:
         failed_before, ids = await asyncio.to_thread(due)
         if not failed_before:
             return await _step(services, work, partial(_retried, services))
+        if part.source is not None:
+            try:
+                page = await derived.read_again(services, work, [broken.object_id for broken in failed_before])
+            except GraphUnavailable:
+                return await _step(services, work, partial(_retried, services))
+            work = await _step(services, work, partial(_apply_answers, services, failed_before, page))
+            if services.now() >= deadline:
+                return work
+            continue
         answers = await asyncio.gather(*(_read_again(client, part, identifier) for identifier in ids))
         work = await _step(services, work, partial(_apply_retries, services, failed_before, answers))
         if any(isinstance(answer, GraphUnavailable) for answer in answers):
@@ -148,6 +161,21 @@ def _apply_retries(
         next_link=None,
         delta_link=None,
     )
+    counts = pages.apply_page(connection, work, page, now, services.settings.escrow_retry)
+    return counts, replace(work, cursor=failed_before[-1].object_id)
+
+
+def _apply_answers(
+    services: Services,
+    failed_before: Sequence[BrokenRecord],
+    page: Page,
+    connection: Connection,
+    work: Slice,
+    now: datetime,
+) -> tuple[Counts, Slice]:
+    failed_again = {broken.object_id for broken in page.broken}
+    answered = [broken.object_id for broken in failed_before if broken.object_id not in failed_again]
+    escrows.forget(connection, work.organization.key, work.part.name, answered)
     counts = pages.apply_page(connection, work, page, now, services.settings.escrow_retry)
     return counts, replace(work, cursor=failed_before[-1].object_id)
 

@@ -13,7 +13,7 @@ from shared.models.derivation import Place
 from shared.models.parts import Part, PartName, Properties
 
 ROWS_PER_READING = 20_000
-"""Rows of the source that one reading goes through; few of them have changed."""
+"""Rows of the source that one reading goes through in search of those that changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,14 +38,14 @@ def next_objects(
         The objects, at most ``limit``, and the key behind which to go on; None at the end.
     """
     behind = (*_of(key, source), objects.c.object_id > place.after)
-    last = connection.execute(
-        select(objects.c.object_id).where(*behind).order_by(objects.c.object_id).offset(ROWS_PER_READING - 1).limit(1)
-    ).scalar_one_or_none()
     query = select(objects.c.object_id, objects.c.payload, _is_live().label("live")).where(*behind)
-    if last is not None:
-        query = query.where(objects.c.object_id <= last)
+    last: str | None = None
     if changed_only:
+        keys = select(objects.c.object_id).where(*behind).order_by(objects.c.object_id)
+        last = connection.execute(keys.offset(ROWS_PER_READING - 1).limit(1)).scalar_one_or_none()
         query = query.where(objects.c.change_number > place.since, objects.c.change_number <= place.until)
+        if last is not None:
+            query = query.where(objects.c.object_id <= last)
     else:
         query = query.where(_is_live())
     rows = connection.execute(query.order_by(objects.c.object_id).limit(limit)).all()

@@ -566,7 +566,7 @@ def test_settings_are_changed_and_an_impossible_one_is_an_error_that_names_it(id
     assert {pair.name: pair.value for pair in patched.synchronization_job_settings} == {
         "QuarantineTooManyDeletesThreshold": "7",
         "SynchronizationInterval": "PT40M",
-        "Parts": "users,groups,groupMembers,sites,teams",
+        "Parts": "users,groups,groupMembers,sites,mailboxes,teams,channels",
     }
     with pytest.raises(ODataError) as raised:
         on_job(idle, lambda job: job.patch(settings(Parts="users,mailboxes")))
@@ -637,7 +637,7 @@ def test_a_deselected_property_vanishes_from_the_cache_and_a_selected_one_comes_
     run = application.run(execution["activityIdentifier"])
     assert (execution["activityIdentifier"] != before, execution["state"], run["type"]) == (True, "Succeeded", "Full")
     assert {part["part"]: part["type"] for part in run["parts"]} == dict.fromkeys(
-        ("users", "groups", "groupMembers", "sites", "teams"), "Full"
+        ("users", "groups", "groupMembers", "sites", "mailboxes", "teams", "channels"), "Full"
     )
     users = payloads(application, "users")
     assert len(users) > 20

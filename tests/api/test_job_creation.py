@@ -201,7 +201,7 @@ def test_a_new_job_has_the_settings_that_it_is_created_with_and_the_services_def
 
     delete(application)
     job = create(application, templateId="m365orgcache", synchronizationJobSettings=pairs[1:2]).json()
-    assert settings(job) == ["500", "PT2H", "users,groups,groupMembers,sites,teams"]
+    assert settings(job) == ["500", "PT2H", "users,groups,groupMembers,sites,mailboxes,teams,channels"]
 
 
 def test_what_a_client_sends_beside_template_and_settings_does_not_matter(application: Application) -> None:

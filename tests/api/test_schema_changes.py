@@ -32,7 +32,7 @@ from shared.models.selection import read_selection
 Document = dict[str, Any]
 Selection = dict[PartName, tuple[str, ...]]
 
-USERS, GROUPS, MEMBERS, SITES, TEAMS = PartName
+USERS, GROUPS, MEMBERS, SITES, MAILBOXES, TEAMS, CHANNELS = PartName
 EVERYTHING: Selection = {name: part.select for name, part in CATALOGUE.items()}
 
 
@@ -107,7 +107,9 @@ PARTS_IN_FORCE = st.fixed_dictionaries(
         for name, part in CATALOGUE.items()
     }
 )
-SWITCHED_ON = st.frozensets(st.sampled_from(PartName), min_size=1)
+SWITCHED_ON = st.frozensets(st.sampled_from(PartName), min_size=1).map(
+    lambda names: names | {source for name in names if (source := CATALOGUE[name].source) is not None}
+)
 
 
 @given(PARTS_IN_FORCE, SWITCHED_ON)

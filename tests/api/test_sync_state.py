@@ -236,7 +236,7 @@ def test_a_part_that_is_refused_fails_alone_and_says_what_is_missing(application
     assert "token" not in state["error"].lower()
     assert run["error"]["code"] == "Authorization_RequestDenied"
     assert run["error"]["tenantActionable"] is True
-    for name in ("groups", "groupMembers", "sites", "teams"):
+    for name in PARTS[1:]:
         assert state["parts"][name]["lastState"]["error"] == ""
         assert state["parts"][name]["lastSuccessfulSyncTime"] == state["parts"][name]["lastState"]["startTime"]
 

@@ -27,7 +27,7 @@ from shared.sync.planning import plan
 from shared.sync.slices import fail_dead_letter
 from tests.application import APPLICATION
 
-USERS, GROUPS, MEMBERS, SITES, TEAMS = PartName
+USERS, GROUPS, MEMBERS, SITES, MAILBOXES, TEAMS, CHANNELS = PartName
 FULL, INCREMENTAL = RunType.FULL, RunType.INCREMENTAL
 BEGIN = datetime(2026, 1, 2, 3, 0, tzinfo=UTC)
 

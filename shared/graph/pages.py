@@ -227,7 +227,11 @@ def _defect(value: Any, part: Part) -> str:
         return "id is missing"
     if not isinstance(record["id"], str):
         return "id is not a string"
-    if not _is_usable(record_key(part, record)):
+    try:
+        key = record_key(part, record)
+    except _UNREADABLE:
+        return "what it was derived from is missing"
+    if not _is_usable(key):
         return "id is empty, too long, or holds a NUL"
     removed = record.get("@removed")
     if removed is not None and not isinstance(removed, dict):

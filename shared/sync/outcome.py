@@ -9,7 +9,7 @@ from datetime import datetime
 from shared.cache.escrows import EscrowCounts
 from shared.models.jobs import Job, Quarantine
 from shared.models.parts import PartName
-from shared.models.runs import Counts, PartRun, Run, RunStatus
+from shared.models.runs import Counts, PartRun, Run, RunStatus, conclusive
 from shared.models.synchronization import QuarantineReason, ScheduleState, SynchronizationError
 from shared.sync.lifecycle import Condition, Event, after
 from shared.sync.quarantine import (
@@ -94,7 +94,7 @@ def job_after_run(job: Job, run: Run, backlog: Backlog, rules: QuarantineRules, 
         rules: The numbers of quarantine.
         now: When it ended.
     """
-    failed_completely = all(part.status is RunStatus.FAILED for part in run.parts)
+    failed_completely = all(part.status is RunStatus.FAILED for part in conclusive(run.parts))
     cause = reason_to_quarantine(run, backlog, rules)
     pruned = _prunes(job, cause)
     if pruned:

@@ -270,13 +270,13 @@ REFUSED: dict[str, tuple[Change, str]] = {
         "at least one mapping",
     ),
     "unknown mapping": (
-        lambda sent: mapping(sent, USERS).update(name="Mailbox to Mailbox", sourceObjectName="Mailbox"),
-        "objectMappings[0]: nothing is called 'Mailbox'; the mappings are User to User, Group to Group",
+        lambda sent: mapping(sent, USERS).update(name="Device to Device", sourceObjectName="Device"),
+        "objectMappings[0]: nothing is called 'Device'; the mappings are User to User, Group to Group",
     ),
     "unknown source": (lambda sent: mapping(sent, SITES).update(sourceObjectName="Page"), "nothing is called 'Page'"),
     "nameless mapping": (
         lambda sent: mapping(sent, TEAMS).update(name=None, sourceObjectName=None),
-        "objectMappings[4]: name or sourceObjectName is missing",
+        "objectMappings[5]: name or sourceObjectName is missing",
     ),
     "two mappings in one": (lambda sent: mapping(sent, USERS).update(sourceObjectName="Group"), "about two mappings"),
     "a mapping twice": (

@@ -17,7 +17,7 @@ from tests.application import APPLICATION, NAME, Application, running_applicatio
 from tests.databases import Kind
 
 JOBS = f"/v1.0/applications/{APPLICATION['objectId']}/synchronization/jobs"
-PARTS = ("users", "groups", "groupMembers", "sites", "mailboxes", "teams", "channels")
+PARTS = ("users", "groups", "groupMembers", "sites", "teams")
 Start = Callable[..., AbstractContextManager[Application]]
 
 

@@ -244,7 +244,10 @@ def test_a_cursor_of_another_graph_root_costs_a_full_run_and_no_more(
         application.synchronize()
     with TenantServer(directory) as tenant, running_application(monkeypatch, database_url, tenant) as application:
         run = application.synchronize()
-        assert (run["status"], {part["type"] for part in run["parts"]}) == ("Succeeded", {"Full"})
+        assert run["status"] == "Succeeded"
+        # The cursors of mailboxes and channels are the cache's own.
+        in_full = {part["part"] for part in run["parts"] if part["type"] == "Full"}
+        assert in_full == {"users", "groups", "groupMembers", "sites", "teams"}
         assert application.compare().differences == []
 
 

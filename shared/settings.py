@@ -61,6 +61,10 @@ class Settings(BaseSettings):
     graph_max_wait_seconds: Annotated[
         float, Field(ge=0, description="Longest Retry-After that is waited for; a longer one ends the slice")
     ] = 30.0
+    relist_hours: Annotated[
+        float,
+        Field(gt=0, description="Hours after which channels, whose changes nothing tells, are all read again"),
+    ] = 24.0
     deletion_threshold: Annotated[
         int,
         Field(
@@ -135,6 +139,11 @@ class Settings(BaseSettings):
         return RetryPolicy(
             timedelta(minutes=self.escrow_retry_minutes), timedelta(hours=self.escrow_retry_longest_hours)
         )
+
+    @property
+    def relist_after(self) -> timedelta:
+        """How long a complete listing is good enough of a part of which not every change is told."""
+        return timedelta(hours=self.relist_hours)
 
     @property
     def sync_interval(self) -> timedelta:

@@ -21,7 +21,10 @@ Control surface, without authentication; objects are users, groups or sites:
     DELETE /control/{objects}/{id}           ?permanent=true removes for good; sites always
     POST   /control/{objects}/{id}/restore   -> the object
     POST   /control/groups/{id}/members      {"add": [ids], "remove": [ids]} -> {"added", "removed"}; also owners
-    GET    /control/truth/{kind}             NDJSON; kind is users, groups, teams, sites, members or owners
+    POST   /control/groups/{id}/channels     {"add": [names], "remove": [names], "rename": {old: new}} -> the channels
+    POST   /control/users/{id}/userPurpose   {"value": "shared"}: what the mailbox is for, "" without one
+    GET    /control/truth/{kind}             NDJSON; kind is users, groups, teams, sites, members, owners, mailboxes
+                                             or channels
     GET    /control/faults                   the rules with how often each matched and struck
     POST   /control/faults                   [rule, ...] are added; DELETE removes all
     GET    /control/options                  POST {"pageSize": 50, ...} sets some
@@ -47,6 +50,9 @@ What truth means for a reader: a delta feed tells of a soft-deleted object only 
 in the same round before its deletion are not to be had until it is restored; links of an object
 that was removed for good end without a word, unless `announceHardDeletedLinks` is on. Links to a
 soft-deleted object are kept, but `/groups/{id}/members` and `owners` do not name it.
+
+No feed tells of a mailbox's purpose or of a team's channels; random changes of them change the user, or the team's
+group, as well.
 
 Single objects are found by id while they are live, users also by userPrincipalName, sites only by the
 composite id: reports say that Graph does not take the bare one of some feeds.

@@ -122,10 +122,29 @@ def _link(tenant: Tenant, request: Request, parts: dict[str, str]) -> Answer:
     return json_answer({"added": added, "removed": removed})
 
 
+def _purpose(tenant: Tenant, request: Request, parts: dict[str, str]) -> Answer:
+    purpose = _object(request).get("value")
+    if not isinstance(purpose, str):
+        raise bad_request("'value' is a string; the empty one takes the mailbox away.")
+    tenant.directory.set_purpose(_index(tenant, "users", parts["id"], "live"), purpose)
+    return Answer(204)
+
+
+def _channels(tenant: Tenant, request: Request, parts: dict[str, str]) -> Answer:
+    group = _index(tenant, "groups", parts["id"], "live")
+    body = _object(request)
+    tenant.directory.change_channels(group, body.get("add", []), body.get("remove", []), body.get("rename", {}))
+    return json_answer(tenant.directory.channels(group))
+
+
 def _truth(tenant: Tenant, request: Request, parts: dict[str, str]) -> Iterator[bytes]:
     kind = parts["kind"]
     if kind in RELATIONS:
         return truth.links(tenant.directory, kind)
+    if kind == "mailboxes":
+        return truth.mailboxes(tenant.directory)
+    if kind == "channels":
+        return truth.channels(tenant.directory)
     if kind == "teams":
         return truth.objects(tenant.directory, "groups", teams_only=True)
     return truth.objects(tenant.directory, cast(Resource, kind))
@@ -216,7 +235,9 @@ _ROUTES: tuple[tuple[str, re.Pattern[str], Handler], ...] = tuple(
         ("DELETE", f"/{_OBJECT}", _delete),
         ("POST", f"/{_OBJECT}/restore", _restore),
         ("POST", r"/groups/(?P<id>[^/]+)/(?P<relation>members|owners)", _link),
-        ("GET", "/truth/(?P<kind>users|groups|teams|sites|members|owners)", _truth),
+        ("POST", r"/groups/(?P<id>[^/]+)/channels", _channels),
+        ("POST", r"/users/(?P<id>[^/]+)/userPurpose", _purpose),
+        ("GET", "/truth/(?P<kind>users|groups|teams|sites|members|owners|mailboxes|channels)", _truth),
         ("GET", "/faults", _faults),
         ("POST", "/faults", _faults),
         ("DELETE", "/faults", _faults),

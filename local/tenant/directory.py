@@ -46,6 +46,8 @@ class Directory:
         self.sites = ObjectSet(Sites(seed, sites))
         self.history = History(f"{seed}/{users}/{groups}/{sites}")
         self.links = Links(GeneratedLinks(seed, users, groups), self._is_gone)
+        self._purposes: dict[int, str] = {}
+        self._channels: dict[int, dict[str, dict[str, Any]]] = {}
 
     @property
     def sequence(self) -> int:
@@ -176,23 +178,46 @@ class Directory:
         return "Team" in kept["resourceProvisioningOptions"]
 
     def purpose(self, user: int) -> str:
-        return self.users.population.purpose(user)
+        """What the user's mailbox is for; the empty string without a mailbox."""
+        kept = self._purposes.get(user)
+        return self.users.population.purpose(user) if kept is None else kept
+
+    def set_purpose(self, user: int, purpose: str) -> None:
+        """Give the user a mailbox for this purpose, or none; Graph tells of that in no feed."""
+        self._purposes[user] = purpose
 
     def channels(self, group: int) -> list[dict[str, Any]]:
-        """One to four channels; derived, so they never change."""
+        """The team's channels: one to four at first."""
+        if group in self._channels:
+            return list(self._channels[group].values())
         key = uuid.UUID(self.groups.population.id(group))
         names = ("General", *CHANNELS[: key.int % 4])
-        return [
-            {
-                "id": f"19:{uuid.uuid5(key, name).hex}@thread.tacv2",
-                "displayName": name,
-                "description": None,
-                "createdDateTime": self.groups.properties(group)["createdDateTime"],
-                "membershipType": "private" if number == 3 else "standard",
-                "isArchived": False,
-            }
-            for number, name in enumerate(names)
-        ]
+        return [self._channel(group, name, is_private=number == 3) for number, name in enumerate(names)]
+
+    def change_channels(self, group: int, add: Iterable[str], remove: Iterable[str], rename: dict[str, str]) -> None:
+        """Change the team's channels, by their names; Graph tells of that in no feed."""
+        channels = {channel["displayName"]: channel for channel in self.channels(group)}
+        for name in remove:
+            channels.pop(name, None)
+        for name in add:
+            channels[name] = self._channel(group, name)
+        for old, new in rename.items():
+            channels[new] = channels.pop(old) | {"displayName": new}
+        self._channels[group] = channels
+
+    def _channel(self, group: int, name: str, *, is_private: bool = False) -> dict[str, Any]:
+        key = uuid.UUID(self.groups.population.id(group))
+        channel_id = f"19:{uuid.uuid5(key, name).hex}@thread.tacv2"
+        return {
+            "id": channel_id,
+            "displayName": name,
+            "description": None,
+            "createdDateTime": self.groups.properties(group)["createdDateTime"],
+            "membershipType": "private" if is_private else "standard",
+            "isArchived": False,
+            "webUrl": f"https://teams.microsoft.com/l/channel/{channel_id}/{name}",
+            "email": None,
+        }
 
     def _check(self, resource: Resource, properties: Iterable[str]) -> None:
         known = self.objects(resource).population.columns

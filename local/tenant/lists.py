@@ -82,9 +82,16 @@ def team(tenant: Tenant, request: Request, team_id: str) -> Answer:
 
 
 def channels(tenant: Tenant, request: Request, team_id: str) -> Answer:
-    value = tenant.directory.channels(_team_index(tenant, team_id))
-    context = f"{request.base}/$metadata#teams('{team_id}')/channels"
-    return _costing(1, json_answer({"@odata.context": context, "@odata.count": len(value), "value": value}))
+    """Channels may be selected from; a page holds as many as the tenant's option says."""
+    found = tenant.directory.channels(_team_index(tenant, team_id))
+    names = selected(request, found[0]) if found else None
+    start = _position(tenant, request)
+    end = start + tenant.options.page_size
+    records = [
+        orjson.dumps({name: channel[name] for name in names} if names else channel).decode()
+        for channel in found[start:end]
+    ]
+    return _costing(1, _collection(tenant, request, records, end if end < len(found) else None, len(found)))
 
 
 def _team_index(tenant: Tenant, team_id: str) -> int:

@@ -37,6 +37,8 @@ class _Round:
             "groupsHardDeleted": (2, lambda: self._delete("groups", True)),
             "groupsRestored": (2, lambda: self._restore("groups")),
             "teamsCreated": (3, self._make_team),
+            "channelsChanged": (3, self._change_channels),
+            "mailboxesConverted": (2, self._convert_mailbox),
             "membersAdded": (14, lambda: self._add_links("members")),
             "membersRemoved": (9, lambda: self._remove_link("members")),
             "membersMoved": (5, self._move_member),
@@ -150,6 +152,25 @@ class _Round:
         if group is None or self._directory.is_team(group) or not self._is_unified(group):
             return False
         return self._directory.update("groups", group, {"resourceProvisioningOptions": ["Team"]})
+
+    def _change_channels(self) -> bool:
+        """Of a team that changes too, since no feed tells of its channels."""
+        group = self._live("groups")
+        if group is None or not self._directory.is_team(group):
+            return False
+        *_, last = (channel["displayName"] for channel in self._directory.channels(group))
+        name = f"{self._random.choice(SUBJECTS)} {self._random.randrange(10_000)}"
+        add, remove, rename = self._random.choice((([name], [], {}), ([name], [last], {}), ([], [], {last: name})))
+        self._directory.change_channels(group, add, remove, rename)
+        return self._directory.update("groups", group, {"description": f"With {name}"})
+
+    def _convert_mailbox(self) -> bool:
+        """Of a user that changes too, since no feed tells of mailboxes."""
+        user = self._live("users")
+        if user is None or not self._directory.purpose(user):
+            return False
+        self._directory.set_purpose(user, "user" if self._directory.purpose(user) == "shared" else "shared")
+        return self._directory.update("users", user, {"jobTitle": f"Mailbox {self._random.randrange(10_000)}"})
 
     def _add_links(self, relation: Relation) -> bool:
         group = self._live("groups")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import islice
 
+import orjson
+
 from local.tenant.directory import Directory, Relation, Resource
 
 _LINES = 500
@@ -35,6 +37,33 @@ def links(directory: Directory, relation: Relation) -> Iterator[bytes]:
             group_id = directory.groups.population.id(group)
             for ref in directory.links.all(relation, group):
                 yield f'["{group_id}","{directory.reference_id(ref)}","{_TYPES[ref & 1]}"]'
+
+    return _chunks(lines())
+
+
+def mailboxes(directory: Directory) -> Iterator[bytes]:
+    """What each live user's mailbox is for, of users that have one."""
+
+    def lines() -> Iterator[str]:
+        for index in directory.users.existing():
+            purpose = directory.purpose(index)
+            if purpose and directory.users.state(index) == "live":
+                user = directory.users.properties(index)
+                names = ("id", "displayName", "mail", "userPrincipalName")
+                yield orjson.dumps({name: user[name] for name in names} | {"userPurpose": purpose}).decode()
+
+    return _chunks(lines())
+
+
+def channels(directory: Directory) -> Iterator[bytes]:
+    """The channels of live teams."""
+
+    def lines() -> Iterator[str]:
+        for index in directory.groups.existing():
+            if directory.groups.state(index) == "live" and directory.is_team(index):
+                team_id = directory.groups.population.id(index)
+                for channel in directory.channels(index):
+                    yield orjson.dumps({**channel, "teamId": team_id}).decode()
 
     return _chunks(lines())
 

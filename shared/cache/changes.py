@@ -16,6 +16,7 @@ import orjson
 
 from shared.models.parts import Part, Properties
 from shared.models.records import ObjectRecord, Removal
+from shared.models.sites import composite_id, is_composite
 
 
 class Effect(Enum):
@@ -67,9 +68,12 @@ class Decision:
 _IGNORE = Decision(Effect.IGNORE, {}, b"", b"", None, None)
 
 
-def needs_payload(record: ObjectRecord, *, replaces: bool) -> bool:
-    """Whether ``decide`` has to see the stored payload: not where the record replaces it."""
-    return not (replaces and record.properties) and record.removal is not Removal.HARD_DELETED
+def needs_payload(part: Part, record: ObjectRecord, *, replaces: bool) -> bool:
+    """Whether ``decide`` has to see the stored payload: not where the record replaces it with all that it says."""
+    if record.removal is Removal.HARD_DELETED:
+        return False
+    lacks_id = part.collection == "sites" and composite_id(record.properties) is None
+    return not (replaces and record.properties) or lacks_id
 
 
 def stays_in_scope(part: Part, record: ObjectRecord, stored: StoredObject, *, replaces: bool) -> bool:
@@ -96,6 +100,8 @@ def decide(part: Part, record: ObjectRecord, stored: StoredObject | None, *, rep
         return _IGNORE
     known = {} if stored is None or gone or (replaces and record.properties) else stored.payload or {}
     payload = dict.fromkeys(part.properties) | {"id": record.object_id} | dict(known) | record.properties
+    if part.collection == "sites":
+        payload["id"] = _site_id(payload, stored)
     live = stored is not None and stored.deleted_at is None
     if not part.in_scope(payload):
         return _tombstone(stored, now) if stored is not None and live else _IGNORE
@@ -112,6 +118,12 @@ def decide(part: Part, record: ObjectRecord, stored: StoredObject | None, *, rep
     )
     effect = Effect.KEEP if same else Effect.WRITE
     return Decision(effect, payload, payload_json, payload_hash, soft_deleted_at, None)
+
+
+def _site_id(payload: Properties, stored: StoredObject | None) -> Any:
+    """The id by which Graph finds the site, once it is known: a record may have no more than the web's id."""
+    known = (stored.payload or {}).get("id") if stored is not None else None
+    return composite_id(payload) or (known if is_composite(known) else payload["id"])
 
 
 def _tombstone(stored: StoredObject | None, now: datetime) -> Decision:

@@ -12,6 +12,7 @@ import orjson
 from sqlalchemy import ColumnElement, Connection, Row, Select, and_, delete, func, select, update
 
 from shared.cache import bulk
+from shared.cache.derived import find_derived
 from shared.cache.tables import escrows, links, objects, seen_links, seen_objects
 from shared.models.escrows import UNIDENTIFIED, EscrowEntity, RetryPolicy
 from shared.models.parts import PartName
@@ -224,8 +225,10 @@ def _find(connection: Connection, work: Slice, ids: Sequence[str]) -> dict[str, 
 
 
 def _note_as_seen(connection: Connection, work: Slice, ids: Sequence[str]) -> int:
-    """So that no sweep takes the objects and their links for absent."""
-    key, part = work.organization.key, work.part
+    """So that no sweep takes the objects, their links, and what was derived from them, for absent."""
+    key, part, given = work.organization.key, work.part, set(ids)
+    if part.source is not None:
+        ids = [*ids, *(object_id for object_id in find_derived(connection, key, part, ids) if object_id not in given)]
     mine = (seen_objects.c.organization_id == key, seen_objects.c.part == part.name)
     noted = select(seen_objects.c.object_id).where(*mine, seen_objects.c.generation == work.generation)
     wanted = [(object_id,) for object_id in ids]
@@ -247,7 +250,7 @@ def _note_as_seen(connection: Connection, work: Slice, ids: Sequence[str]) -> in
             seen_links,
             [(key, row.relation, work.generation, row.source_id, row.target_id) for row in rows],
         )
-    return len(new)
+    return sum(object_id in given for object_id in new)
 
 
 def _any(connection: Connection, key: int, part: PartName) -> bool:

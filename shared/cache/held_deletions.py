@@ -10,6 +10,7 @@ from typing import cast
 from sqlalchemy import ColumnElement, Connection, and_, delete, func, select, update
 
 from shared.cache import bulk
+from shared.cache.derived import find_orphans
 from shared.cache.tables import escrows, objects
 from shared.cache.tables import held_deletions as held
 from shared.models.escrows import HeldDeletionEntity
@@ -27,10 +28,14 @@ _PART_OF_RELATION = {relation: part.name for part in CATALOGUE.values() for rela
 
 
 def hold(connection: Connection, work: Slice, removals: Sequence[tuple[str, str]], now: datetime) -> None:
-    """Keeps removals, each an object's id and the reason; what was approved stays so."""
+    """Keeps removals, each an object's id and the reason; what was approved stays so.
+
+    What goes along with the object that it was derived from needs no approval beside that object's.
+    """
     if not removals:
         return
     ids = [object_id for object_id, _ in removals]
+    orphans = find_orphans(connection, work.organization.key, work.part, ids)
     query = select(held.c.object_id, held.c.reason, held.c.held_at, held.c.approved).where(_of_part(work))
     wanted = [(object_id,) for object_id in ids]
     rows = connection.execute(bulk.by_keys(connection, query, [held.c.object_id], wanted))
@@ -40,11 +45,12 @@ def hold(connection: Connection, work: Slice, removals: Sequence[tuple[str, str]
     for object_id, reason in removals:
         before = earlier.get(object_id)
         if before is None:
-            kept.append((key, part, object_id, reason, now, False))
+            kept.append((key, part, object_id, reason, now, object_id in orphans))
             continue
         # Graph promises no order: a soft deletion that is told after the one for good is the older of the two.
         for_good = before.reason == Removal.HARD_DELETED
-        kept.append((key, part, object_id, before.reason if for_good else reason, before.held_at, before.approved))
+        approved = before.approved or object_id in orphans
+        kept.append((key, part, object_id, before.reason if for_good else reason, before.held_at, approved))
     bulk.upsert(connection, held, kept)
 
 

@@ -15,6 +15,7 @@ from shared.cache.tables import links, objects, seen_objects
 from shared.models.parts import Part, PartName, Properties
 from shared.models.records import ObjectRecord, Removal
 from shared.models.runs import RunType
+from shared.models.sites import is_composite
 from shared.models.slices import Slice
 
 OUT_OF_SCOPE = "outOfScope"
@@ -118,6 +119,14 @@ def find_live(connection: Connection, key: int, name: PartName, object_id: str) 
     return connection.execute(query).scalar_one_or_none()
 
 
+def graph_id(connection: Connection, key: int, part: Part, identifier: str) -> str:
+    """The id by which Graph finds an object: a site's whole one, where the cache knows it for the web's alone."""
+    if part.collection != "sites" or is_composite(identifier):
+        return identifier
+    known = (find_live(connection, key, part.name, identifier.lower()) or {}).get("id")
+    return known if isinstance(known, str) and is_composite(known) else identifier
+
+
 def is_written_after(connection: Connection, key: int, part: Part, object_id: str, change_number: int) -> bool:
     """Whether a later change than this one wrote the object, or a link of its own in the part's relations."""
     written = select(objects.c.object_id).where(
@@ -219,7 +228,9 @@ def _stored(
         for record in records
         if (old := stored.get(record.object_id)) is not None
         and needs_payload(
-            record, replaces=_replaces(work, record.object_id not in seen and old.generation < work.generation)
+            work.part,
+            record,
+            replaces=_replaces(work, record.object_id not in seen and old.generation < work.generation),
         )
     ]
     if merged:

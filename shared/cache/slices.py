@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -18,25 +18,41 @@ from shared.models.errors import NotFound, SharedWait
 from shared.models.organizations import Organization
 from shared.models.parts import CATALOGUE, Part, PartName
 from shared.models.runs import Counts, RunStatus, RunType
-from shared.models.slices import Slice, SliceMessage, Stage, StaleSlice
+from shared.models.slices import WITHOUT_DELTA, Slice, SliceMessage, Stage, StaleSlice
 from shared.models.synchronization import StatusCode, SynchronizationError
 
 
 def enqueue(
-    connection: Connection, key: int, run_id: str, now: datetime, requeue_after: timedelta
+    connection: Connection,
+    key: int,
+    run_id: str,
+    now: datetime,
+    requeue_after: timedelta,
+    *,
+    source: PartName | None = None,
 ) -> list[SliceMessage]:
-    """The messages that set a run's waiting parts going; the planner sends them again if nothing comes of them."""
+    """The messages that set a run's queued parts going; the planner sends them again if nothing comes of them.
+
+    A part whose source is in the run too has to wait until that is over.
+
+    Args:
+        source: The part that is over, of whose derived parts alone the messages are wanted.
+    """
+    waiting = _waiting(connection, key, run_id)
+    wanted = [part.name for part in CATALOGUE.values() if source is None or part.source == source]
     rows = connection.execute(
         update(run_parts)
         .where(
             run_parts.c.organization_id == key,
             run_parts.c.run_id == run_id,
             run_parts.c.status == RunStatus.QUEUED,
+            run_parts.c.part.in_(wanted),
         )
         .values(wake_at=now + requeue_after)
         .returning(*run_parts.c)
     ).all()
-    return [_message(row) for row in sorted(rows, key=lambda row: list(CATALOGUE).index(PartName(row.part)))]
+    ready = [row for row in rows if row.part not in waiting]
+    return [_message(row) for row in sorted(ready, key=lambda row: list(CATALOGUE).index(PartName(row.part)))]
 
 
 def resume(connection: Connection, key: int, now: datetime, requeue_after: timedelta) -> list[SliceMessage]:
@@ -80,13 +96,24 @@ def wake(connection: Connection, now: datetime, requeue_after: timedelta) -> lis
 
 
 def take(
-    connection: Connection, message: SliceMessage, now: datetime, lease: timedelta, *, heeds_waits: bool = True
+    connection: Connection,
+    message: SliceMessage,
+    now: datetime,
+    lease: timedelta,
+    relist_after: timedelta = timedelta.max,
+    *,
+    heeds_waits: bool = True,
 ) -> Slice | None:
     """Leases the part to the caller; None when the message is a duplicate, comes too early, or too late.
 
     None as well when the part would ask Graph while its family has to wait; the planner wakes it when that is over.
 
     Args:
+        connection: The transaction.
+        message: The message that asks for the slice.
+        now: The moment from which the lease lasts.
+        lease: How long it lasts.
+        relist_after: How long a complete listing is good enough of a part of which not every change is told.
         heeds_waits: False for a caller who asks Graph nothing.
     """
     key = message.organization_key
@@ -112,6 +139,8 @@ def take(
         or not _running(connection, key, message.activity_identifier, now)
     ):
         return None
+    if row.status == RunStatus.QUEUED and row.part in _waiting(connection, key, row.run_id):
+        return None
     state = connection.execute(select(parts).where(parts.c.organization_id == key, parts.c.part == message.part)).one()
     part = selected(PartName(row.part), state.wanted_selection)
     if heeds_waits and Stage(row.stage).asks_graph:
@@ -119,7 +148,7 @@ def take(
         if until is not None:
             _put_to_sleep(connection, row, SharedWait(part.family, until))
             return None
-    begun = _beginning(connection, row, state, part, now) if row.status == RunStatus.QUEUED else {}
+    begun = _beginning(connection, row, state, part, now, relist_after) if row.status == RunStatus.QUEUED else {}
     taken = connection.execute(
         update(run_parts)
         .where(_same_part(key, row.run_id, row.part))
@@ -424,9 +453,38 @@ def _running(connection: Connection, key: int, run_id: str, now: datetime) -> bo
     return status == RunStatus.RUNNING or runs.start(connection, key, run_id, now)
 
 
-def _beginning(connection: Connection, row: Row[Any], state: Row[Any], part: Part, now: datetime) -> dict[str, Any]:
+def _waiting(connection: Connection, key: int, run_id: str) -> Collection[str]:
+    """The run's parts whose source is in the run too and is not over yet."""
+    unfinished = set(
+        connection.execute(
+            select(run_parts.c.part).where(
+                run_parts.c.organization_id == key,
+                run_parts.c.run_id == run_id,
+                run_parts.c.status.in_(runs.UNFINISHED),
+            )
+        ).scalars()
+    )
+    return {part.name for part in CATALOGUE.values() if part.source in unfinished}
+
+
+def _is_outdated(part: Part, listed_at: datetime | None, now: datetime, relist_after: timedelta) -> bool:
+    """Whether the last complete listing is too old for a part of which not every change is told."""
+    if part.question is None or not part.question.relisted:
+        return False
+    return listed_at is None or now - listed_at >= relist_after
+
+
+def _beginning(
+    connection: Connection, row: Row[Any], state: Row[Any], part: Part, now: datetime, relist_after: timedelta
+) -> dict[str, Any]:
     """The columns with which a part's run begins: a part without a usable cursor is read in full."""
-    full = row.type == RunType.FULL or state.full_run_required or state.selection != selection_text(part.select)
+    full = (
+        row.type == RunType.FULL
+        or state.full_run_required
+        or state.delta_link == WITHOUT_DELTA
+        or _is_outdated(part, state.listed_at, now, relist_after)
+        or state.selection != selection_text(part.select)
+    )
     return {
         "status": RunStatus.RUNNING,
         "started_at": now,

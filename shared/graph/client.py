@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from shared.graph.batches import Answers, ask, path_of
 from shared.graph.clouds import CLOUDS
 from shared.graph.credentials import RenewableCredential, credential_for, secret_credential
-from shared.graph.failures import failure_of_answer
+from shared.graph.failures import failure_of_answer, in_time
 from shared.graph.pages import parse_links, parse_object, parse_page
 from shared.models.errors import (
     CursorExpired,
@@ -30,8 +31,9 @@ from shared.models.errors import (
     SynchronizationFailure,
 )
 from shared.models.organizations import Organization
-from shared.models.parts import Part, Relation
+from shared.models.parts import CATALOGUE, Part, PartName, Relation
 from shared.models.records import LinkChange, ObjectRecord, Page
+from shared.models.slices import WITHOUT_DELTA
 from shared.settings import Settings
 
 if TYPE_CHECKING:
@@ -46,6 +48,8 @@ _LINKS_PER_PAGE = 999
 """The most that Graph lists on one page (graph.md §4.3)."""
 _COUNT = re.compile(rb"(?:\xef\xbb\xbf)?\s*(\d{1,18})\s*")
 """No more digits than the database keeps, perhaps behind a byte order mark."""
+_NOT_OFFERED = frozenset({400, 404, 405, 501})
+"""How a delta query is refused that the tenant, or its cloud, does not have."""
 
 
 class GraphClient:
@@ -73,6 +77,7 @@ class GraphClient:
         self._root = str(settings.graph_url or cloud.graph).rstrip("/")
         self._page_size = settings.graph_page_size
         self._timeout = settings.graph_timeout_seconds
+        self._longest_wait = settings.graph_max_wait_seconds
         self._clock = clock
         self._credential = RenewableCredential(make_credential)
         self._connection = GraphConnection(
@@ -86,11 +91,17 @@ class GraphClient:
         self._graph = self._connection.graph
 
     async def first_page(self, part: Part, *, low_priority: bool = False) -> Page:
-        """The first page of the part's delta query."""
+        """The first page of the part's delta query, or of the list of all sites where Graph has none for sites.
+
+        That list's last page has ``WITHOUT_DELTA`` for a deltaLink.
+        """
         return await self._first_page(part, self._page_size, low_priority)
 
     async def next_page(self, part: Part, link: str, *, low_priority: bool = False) -> Page:
-        """The page behind a nextLink or deltaLink of the part's delta query."""
+        """The page behind a nextLink or deltaLink of what ``first_page`` began."""
+        if part.collection == "sites" and _is_of_all_sites(link):
+            request = self._following(self._graph.sites.get_all_sites, link)
+            return await self._all_sites(part, _prioritized(request, low_priority))
         request = _prioritized(self._following(self._delta(part), link), low_priority)
         return await self._page(part, request, _delta_path(part))
 
@@ -133,9 +144,35 @@ class GraphClient:
         record.links_complete = True
         return record
 
+    async def ask(self, part: Part, ids: Collection[str], *, low_priority: bool = False) -> Answers:
+        """What Graph answers about objects of the part's source, at most ``LARGEST_BATCH``, in one $batch.
+
+        Args:
+            part: A derived part.
+            ids: The objects' ids.
+            low_priority: As the pages'.
+        """
+        assert part.question is not None
+        select = ",".join(name for name in part.properties if name != part.question.parent)
+        paths = {object_id: path_of(part.question, select, object_id) for object_id in ids}
+        answers = ask(
+            part,
+            paths,
+            partial(self._post_batch, part, low_priority),
+            root=f"{self._root}/v1.0",
+            longest_wait=self._longest_wait,
+            clock=self._clock,
+        )
+        return await in_time(answers, self._timeout)
+
     async def probe(self, part: Part) -> None:
         """Proves by reading one row that the part can be read: an error of the part is raised here as in its run."""
-        await self._first_page(part, 1, low_priority=False)
+        if part.source is None:
+            await self._first_page(part, 1, low_priority=False)
+            return
+        for answer in (await self.ask(part, await self._some_object(CATALOGUE[part.source]))).values():
+            if isinstance(answer, SynchronizationFailure):
+                raise answer
 
     async def count(self, part: Part, *, low_priority: bool = False) -> int | None:
         """How many objects a full listing of the part brings: of teams all groups; None where Graph does not tell.
@@ -223,7 +260,18 @@ class GraphClient:
 
     async def _first_page(self, part: Part, size: int, low_priority: bool) -> Page:
         request = self._paged(self._request(self._delta(part), select=list(part.select)), size)
-        return await self._page(part, _prioritized(request, low_priority), _delta_path(part))
+        try:
+            return await self._page(part, _prioritized(request, low_priority), _delta_path(part))
+        except GraphRefused as refusal:
+            if part.collection != "sites" or refusal.status not in _NOT_OFFERED:
+                raise
+        builder = self._graph.sites.get_all_sites
+        request = self._paged(self._request(builder, select=list(part.select)), size)
+        return await self._all_sites(part, _prioritized(request, low_priority))
+
+    async def _all_sites(self, part: Part, request: RequestInformation) -> Page:
+        page = await self._page(part, request, "/sites/getAllSites")
+        return page if page.next_link is not None else replace(page, delta_link=WITHOUT_DELTA)
 
     async def _links(self, part: Part, relation: Relation, builder: Any, path: str) -> list[LinkChange]:
         links: list[LinkChange] = []
@@ -239,6 +287,23 @@ class GraphClient:
                 raise PartFailure("RepeatedLink", f"Graph's list of {relation} links back to a page of its own.")
             followed.add(link)
             request = builder.with_url(link).to_get_request_information()
+
+    async def _post_batch(self, part: Part, low_priority: bool, body: bytes) -> bytes:
+        from kiota_abstractions.method import Method
+        from kiota_abstractions.request_information import RequestInformation
+
+        # The SDK's own batch items hold absolute addresses, which Graph does not take.
+        request = RequestInformation(Method.POST, f"{self._root}/v1.0/$batch")
+        request.headers.try_add("Accept", "application/json")
+        request.set_stream_content(body, "application/json")
+        return await self._send(part, _prioritized(request, low_priority), "/$batch")
+
+    async def _some_object(self, part: Part) -> Sequence[str]:
+        """The id of one object of the part, if it has any."""
+        teams = {"filter": "resourceProvisioningOptions/Any(x:x eq 'Team')"} if part.name is PartName.TEAMS else {}
+        request = self._request(getattr(self._graph, part.collection), select=["id"], top=1, **teams)
+        page = parse_page(await self._send(part, request, f"/{part.collection}"), part)
+        return [record.object_id for record in page.records[:1]]
 
     async def _page(self, part: Part, request: RequestInformation, path: str, *, soft_deleted: bool = False) -> Page:
         body, resource_units = await self._answer(part, request, path)
@@ -257,31 +322,34 @@ class GraphClient:
         from kiota_abstractions.api_error import APIError
         from msgraph.generated.models.o_data_errors.o_data_error import ODataError
 
+        method = request.http_method.value if request.http_method else "GET"
+        asked = f"{method} {path}"
         try:
             async with asyncio.timeout(self._timeout):
-                answer = await self._ask(request)
+                answer = await self._send_with_valid_token(request)
         except APIError as error:
             code = error.error.code if isinstance(error, ODataError) and error.error else None
             headers = _lower(error.response_headers or {})
-            raise failure_of_answer(part, path, error.response_status_code or 0, code, headers, self._clock()) from None
+            status = error.response_status_code or 0
+            raise failure_of_answer(part, path, status, code, headers, self._clock(), method=method) from None
         except ClientAuthenticationError as error:
             raise GraphRefused(
                 "EncounteredCredentialError",
-                f"No token for GET {path} was issued to the application ({_told_by_entra(error)}).",
+                f"No token for {asked} was issued to the application ({_told_by_entra(error)}).",
                 tenant_actionable=True,
             ) from None
         except AzureError as error:
-            told = f"The authority gave no answer about a token for GET {path} ({type(error).__name__})."
+            told = f"The authority gave no answer about a token for {asked} ({type(error).__name__})."
             raise GraphUnavailable("NoAnswer", told) from None
         except (httpx.HTTPError, TimeoutError) as error:
-            raise GraphUnavailable("NoAnswer", f"GET {path} got no answer ({type(error).__name__}).") from None
+            raise GraphUnavailable("NoAnswer", f"{asked} got no answer ({type(error).__name__}).") from None
         except httpx.InvalidURL:
-            raise GraphRefused("BadRequest", f"GET {path} cannot be asked: its address is not valid.") from None
+            raise GraphRefused("BadRequest", f"{asked} cannot be asked: its address is not valid.") from None
         if not isinstance(answer.body, bytes):
-            raise GraphUnavailable("MalformedAnswer", f"GET {path} answered without a body.")
+            raise GraphUnavailable("MalformedAnswer", f"{asked} answered without a body.")
         return answer.body, answer.resource_units
 
-    async def _ask(self, request: RequestInformation) -> Answer:
+    async def _send_with_valid_token(self, request: RequestInformation) -> Answer:
         """As the connection's ``send``; a token that Graph refuses is replaced once, for it may have been revoked."""
         from kiota_abstractions.api_error import APIError
 
@@ -357,6 +425,10 @@ def _prioritized(request: RequestInformation, low_priority: bool) -> RequestInfo
 def _delta_path(part: Part) -> str:
     """How the request is called in errors; the address itself may hold a cursor."""
     return f"/{part.collection}/delta"
+
+
+def _is_of_all_sites(link: str) -> bool:
+    return "/getallsites" in link.partition("?")[0].lower()
 
 
 def _deleted_items_path(part: Part) -> str:

@@ -34,7 +34,14 @@ _LONGEST_WAIT_SECONDS = 86_400.0
 
 
 def failure_of_answer(
-    part: Part, path: str, status: int, code: str | None, headers: Mapping[str, str], now: datetime
+    part: Part,
+    path: str,
+    status: int,
+    code: str | None,
+    headers: Mapping[str, str],
+    now: datetime,
+    *,
+    method: str = "GET",
 ) -> SynchronizationFailure:
     """The failure behind an error answer.
 
@@ -45,10 +52,11 @@ def failure_of_answer(
         code: Graph's error code, if the answer had one.
         headers: The answer's headers, by lower-case name.
         now: The moment against which a Retry-After date is read.
+        method: The request's method.
     """
     if code is not None and not _PLAIN.fullmatch(code):
         code = None
-    told = f"GET {path} answered {status} {code or 'without an error code'}"
+    told = f"{method} {path} answered {status} {code or 'without an error code'}"
     request_id = headers.get("request-id", "")
     if _PLAIN.fullmatch(request_id):
         told += f" (request-id {request_id})"
@@ -64,15 +72,19 @@ def failure_of_answer(
         return GraphRefused(
             code or "Authorization_RequestDenied",
             f"{told}: the application needs the permission {part.permission} with admin consent.",
+            status=status,
             tenant_actionable=True,
         )
     if status == 401:
         return GraphRefused(
-            code or "InvalidAuthenticationToken", f"{told}: the credential is refused.", tenant_actionable=True
+            code or "InvalidAuthenticationToken",
+            f"{told}: the credential is refused.",
+            status=status,
+            tenant_actionable=True,
         )
     if status == 404 and code is not None and code.lower() in _NOT_FOUND_CODES:
-        return GraphNotFound(code, f"{told}.")
-    return GraphRefused(code or "BadRequest", f"{told}.")
+        return GraphNotFound(code, f"{told}.", status=status)
+    return GraphRefused(code or "BadRequest", f"{told}.", status=status)
 
 
 def retry_after(value: str | None, now: datetime) -> float | None:

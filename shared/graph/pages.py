@@ -10,13 +10,15 @@ from typing import Any, cast
 
 import orjson
 
-from shared.models.errors import GraphUnavailable, PartFailure
+from shared.models.errors import GraphUnavailable, PartFailure, SynchronizationFailure
 from shared.models.escrows import UNIDENTIFIED
 from shared.models.parts import Part, Relation
 from shared.models.records import BrokenRecord, LinkChange, ObjectRecord, Page, Removal
+from shared.models.sites import web_id
 from shared.models.synchronization import SynchronizationError
 
 _MALFORMED_RECORD = "MalformedRecord"
+_FAILURE = "@failure"
 _LONGEST_ID = 500
 _LONGEST_LINK = 60_000
 _CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f]")
@@ -41,6 +43,9 @@ def parse_page(body: bytes, part: Part, *, soft_deleted: bool = False) -> Page:
     records: dict[str, ObjectRecord] = {}
     broken: dict[str, BrokenRecord] = {}
     for value in values:
+        if part.question is not None and (failure := told_failure(value)) is not None:
+            broken[failure.object_id] = failure
+            continue
         try:
             record = _record(value, part)
         except _UNREADABLE:
@@ -139,15 +144,21 @@ def _whole_characters(value: Any) -> Any:
 def object_key(part: Part, identifier: str) -> str:
     """The key of an object in the cache.
 
-    Of a site's composite id ``host,site collection,web`` the web's own is kept: the delta query of some tenants gives
-    nothing else (graph.md §4.6), and it is unique.
+    Of a site's composite id the web's own is kept: the delta query of some tenants gives nothing else.
     """
-    return (identifier.rpartition(",")[2] if part.collection == "sites" else identifier).lower()
+    return (web_id(identifier) if part.collection == "sites" else identifier).lower()
+
+
+def record_key(part: Part, record: Mapping[str, Any]) -> str:
+    """The key of the object that a record is about; it begins with that of the object it was derived from."""
+    key = object_key(part, record["id"])
+    parent = part.question.parent if part.question is not None else None
+    return f"{record[parent].lower()}/{key}" if parent is not None else key
 
 
 def _record(value: Any, part: Part) -> ObjectRecord:
     """Raises one of ``_UNREADABLE`` exactly when ``_defect`` has something to tell."""
-    key = object_key(part, value["id"])
+    key = record_key(part, value)
     if not _is_usable(key):
         raise ValueError
     removal = _removal(value)
@@ -193,14 +204,34 @@ def _removal(value: Mapping[str, Any]) -> Removal | None:
     return Removal.HARD_DELETED if isinstance(value.get("deleted"), dict) else None
 
 
+def failure_record(object_id: str, failure: SynchronizationFailure) -> dict[str, Any]:
+    """In a page of answers about objects: that this one could not be asked about."""
+    error = {"code": failure.code, "message": failure.message, "tenantActionable": failure.tenant_actionable}
+    return {"id": object_id, _FAILURE: error}
+
+
+def told_failure(value: Any) -> BrokenRecord | None:
+    """What ``failure_record`` made, read again; None for anything else."""
+    if not isinstance(value, dict) or _FAILURE not in value:
+        return None
+    record = cast(dict[str, Any], value)
+    return BrokenRecord(
+        record["id"],
+        SynchronizationError.model_validate(record[_FAILURE]),
+        orjson.dumps(record, option=orjson.OPT_SORT_KEYS),
+    )
+
+
 def _broken(value: Any, part: Part) -> BrokenRecord:
     try:
         raw = orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
     except orjson.JSONEncodeError:
         # orjson reads records that are nested more deeply than it writes; the page is not to be lost for that.
         raw = b"null"
-    identifier = cast(dict[str, Any], value).get("id") if isinstance(value, dict) else None
-    key = object_key(part, identifier) if isinstance(identifier, str) else ""
+    try:
+        key = record_key(part, value)
+    except _UNREADABLE:
+        key = ""
     return BrokenRecord(
         object_id=key if _is_usable(key) else f"{UNIDENTIFIED}{blake2b(raw, digest_size=8).hexdigest()}",
         error=SynchronizationError(code=_MALFORMED_RECORD, message=_told(part, _defect(value, part))),
@@ -221,7 +252,11 @@ def _defect(value: Any, part: Part) -> str:
         return "id is missing"
     if not isinstance(record["id"], str):
         return "id is not a string"
-    if not _is_usable(object_key(part, record["id"])):
+    try:
+        key = record_key(part, record)
+    except _UNREADABLE:
+        return "what it was derived from is missing"
+    if not _is_usable(key):
         return "id is empty, too long, or holds a NUL"
     removed = record.get("@removed")
     if removed is not None and not isinstance(removed, dict):

@@ -97,7 +97,11 @@ class CursorExpired(PartFailure):
 
 
 class GraphRefused(PartFailure):
-    """Graph refused the request: credentials, permission or the request itself."""
+    """Graph refused the request: credentials, permission or the request itself; ``status`` is that of its answer."""
+
+    def __init__(self, code: str, message: str, *, status: int | None = None, tenant_actionable: bool = False) -> None:
+        super().__init__(code, message, tenant_actionable=tenant_actionable)
+        self.status = status
 
 
 class GraphNotFound(GraphRefused):

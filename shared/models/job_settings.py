@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from shared.models.jobs import Job
-from shared.models.parts import CATALOGUE, PartName
+from shared.models.parts import CATALOGUE, PartName, lacks_source
 from shared.models.synchronization import (
     KeyValuePair,
     iso_duration,
@@ -99,7 +99,10 @@ def _read_parts(settings: JobSettings, value: str | None) -> JobSettings:
     words = [word.strip().lower() for word in (value or "").split(",") if word.strip()]
     if not words or not by_name.keys() >= set(words):
         raise ValueError(f"{PARTS} takes at least one of {', '.join(CATALOGUE)}, separated by commas")
-    return replace(settings, parts=tuple(name for word, name in by_name.items() if word in words))
+    parts = tuple(name for word, name in by_name.items() if word in words)
+    if missing := lacks_source(parts):
+        raise ValueError(f"{PARTS}: {missing}")
+    return replace(settings, parts=parts)
 
 
 _READERS: Mapping[str, Callable[[JobSettings, str | None], JobSettings]] = {

@@ -10,7 +10,7 @@ from uuid import UUID
 from pydantic import Field, field_validator, model_validator
 
 from shared.models.base import UtcTime, WireModel
-from shared.models.parts import CATALOGUE, PartName
+from shared.models.parts import CATALOGUE, PartName, lacks_source
 
 
 class Region(StrEnum):
@@ -82,7 +82,9 @@ class OrganizationRegistration(WireModel):
 
     @field_validator("parts")
     @classmethod
-    def _each_part_once(cls, parts: list[PartName]) -> list[PartName]:
+    def _each_part_once_and_with_its_source(cls, parts: list[PartName]) -> list[PartName]:
+        if missing := lacks_source(parts):
+            raise ValueError(missing)
         return [name for name in CATALOGUE if name in parts]
 
 

@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Any, cast
 
 from shared.models.parts import Relation
+from shared.models.sites import composite_id
 from shared.models.synchronization import SynchronizationError
 
 
@@ -76,7 +77,10 @@ class BrokenRecord:
     def graph_id(self) -> str:
         """The id by which Graph is asked for the object: as Graph wrote it, where the record has it."""
         record = json.loads(self.raw)
-        identifier = cast(dict[str, Any], record).get("id") if isinstance(record, dict) else None
+        if not isinstance(record, dict):
+            return self.object_id
+        properties = cast(dict[str, Any], record)
+        identifier = composite_id(properties) or properties.get("id")
         return identifier if isinstance(identifier, str) else self.object_id
 
 
@@ -87,7 +91,7 @@ class Page:
     An object is in ``records`` or in ``broken``, never in both, and once in either.
 
     Attributes:
-        body: The page as it came, from which it can be parsed again.
+        body: What the page was parsed from, and can be parsed from again.
         resource_units: What Graph took for it from the organization's budget (graph.md §6); 0 where Graph did not tell.
     """
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from enum import StrEnum
 from typing import Self
 
 from shared.models.base import UtcTime, WireModel
-from shared.models.parts import PartName
+from shared.models.parts import CATALOGUE, PartName
 from shared.models.synchronization import SynchronizationError
 
 
@@ -91,6 +92,12 @@ class PartRun:
     error: SynchronizationError | None
     resource_units: int = 0
     next_attempt: datetime | None = None
+
+
+def conclusive(parts: Sequence[PartRun]) -> Sequence[PartRun]:
+    """The parts whose ends say something of Graph: one that is derived from a failed part may have asked nothing."""
+    failed = {part.part for part in parts if part.status is RunStatus.FAILED}
+    return [part for part in parts if CATALOGUE[part.part].source not in failed]
 
 
 @dataclass(frozen=True, slots=True)

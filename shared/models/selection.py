@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 import orjson
 
 from shared.models.errors import BadRequest
-from shared.models.parts import CATALOGUE, Part, PartName, selectable
+from shared.models.parts import CATALOGUE, Part, PartName, lacks_source, selectable
 from shared.models.schema import (
     FLOW_TYPES,
     RULE_ID,
@@ -68,6 +68,8 @@ def read_selection(
                 raise BadRequest(f"{current[name].entry_type}: enable the mapping to change its attributes.")
     if not chosen:
         raise BadRequest("objectMappings must keep at least one mapping enabled; pause stops the whole job.")
+    if missing := lacks_source(chosen):
+        raise BadRequest(f"objectMappings: {missing}.")
     return chosen
 
 

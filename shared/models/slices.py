@@ -12,6 +12,9 @@ from shared.models.parts import Part, PartName
 from shared.models.runs import RunType
 from shared.models.synchronization import SynchronizationError
 
+WITHOUT_DELTA = "withoutDelta"
+"""In place of a cursor: the listing was complete, but Graph offers no delta query behind it; the next one is full."""
+
 
 class SliceMessage(WireModel):
     """A message on the queue ``sync-slices``.

@@ -10,7 +10,7 @@ from shared.cache import cursors, escrows, held_deletions, jobs, organizations, 
 from shared.models.jobs import Job
 from shared.models.organizations import Organization
 from shared.models.runs import Run, RunStatus, RunType
-from shared.models.slices import Slice, SliceMessage
+from shared.models.slices import WITHOUT_DELTA, Slice, SliceMessage
 from shared.models.synchronization import SynchronizationError
 from shared.services import Services
 from shared.sync.outcome import job_after_run, part_outcome, prunes_escrows, run_error, run_status, total
@@ -20,7 +20,8 @@ from shared.sync.quarantine import Backlog, QuarantineRules
 def finish_part(
     connection: Connection, services: Services, work: Slice, error: SynchronizationError | None
 ) -> list[SliceMessage]:
-    """Ends the part, failed if there is an error, and returns the messages of the run that now gets its turn.
+    """Ends the part, failed if there is an error, and returns the messages of what now gets its turn: the parts that
+    are derived from it, or the next run.
 
     Raises:
         StaleSlice: The lease is lost.
@@ -32,12 +33,13 @@ def finish_part(
     escrowed = escrows.count(connection, work)
     status, told = part_outcome(work.part.name, error, escrowed, held_deletions.count(connection, work))
     slices.finish_part(connection, work, status, told, escrowed, now)
-    if error is None:
+    if error is None and work.part.source is None and work.delta_link != WITHOUT_DELTA:
         cursors.refresh_at(connection, key, work.part.name, now + services.settings.cursor_refresh)
     run = runs.find(connection, work.organization, work.run_id)
     assert run is not None
     if not all(part.status.finished for part in run.parts):
-        return []
+        requeue_after = services.settings.requeue_after
+        return slices.enqueue(connection, key, work.run_id, now, requeue_after, source=work.part.name)
     job = _finish_run(connection, services, work.organization, run)
     if job.quarantine is not None:
         # What was asked for before waits with everything else for the next attempt.

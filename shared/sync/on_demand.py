@@ -33,9 +33,9 @@ async def _provision_part(
     if name not in organization.entity.parts:
         return PartProvisioned(name, object_id, failed_at=Step.IMPORT)
     for _ in range(_READINGS):
-        moment, part = await asyncio.to_thread(_moment, services, organization, name)
+        moment, part, graph_id = await asyncio.to_thread(_moment, services, organization, name, object_id)
         try:
-            reading = services.graph.get(organization).read_object(part, object_id)
+            reading = services.graph.get(organization).read_object(part, graph_id)
             record = await in_time(reading, services.settings.graph_answer_seconds)
         except SynchronizationFailure as failure:
             return PartProvisioned(name, object_id, failed_at=Step.IMPORT, error=failure.told())
@@ -49,12 +49,14 @@ async def _provision_part(
     return PartProvisioned(name, object_id, failed_at=Step.EXPORT, error=outdated)
 
 
-def _moment(services: Services, organization: Organization, name: PartName) -> tuple[int, Part]:
-    """The number of the organization's last change, and the part as it is selected."""
+def _moment(services: Services, organization: Organization, name: PartName, object_id: str) -> tuple[int, Part, str]:
+    """The number of the organization's last change, the part as it is selected, and the id to ask Graph by."""
     with services.database.read() as connection:
+        part = selections.read(connection, organization.key)[name]
         return (
             organizations.last_change_number(connection, organization.key),
-            selections.read(connection, organization.key)[name],
+            part,
+            objects.graph_id(connection, organization.key, part, object_id),
         )
 
 

@@ -9,7 +9,7 @@ from datetime import datetime
 from shared.cache.escrows import EscrowCounts
 from shared.models.jobs import Job, Quarantine
 from shared.models.parts import PartName
-from shared.models.runs import Counts, PartRun, Run, RunStatus
+from shared.models.runs import Counts, PartRun, Run, RunStatus, conclusive
 from shared.models.synchronization import QuarantineReason, ScheduleState, SynchronizationError
 from shared.sync.lifecycle import Condition, Event, after
 from shared.sync.quarantine import (
@@ -97,7 +97,7 @@ def job_after_run(
         now: When it ended.
         counted_from: The start that the job's interval is counted from; None for the run's own.
     """
-    failed_completely = all(part.status is RunStatus.FAILED for part in run.parts)
+    failed_completely = all(part.status is RunStatus.FAILED for part in conclusive(run.parts))
     cause = reason_to_quarantine(run, backlog, rules)
     pruned = _prunes(job, cause)
     if pruned:

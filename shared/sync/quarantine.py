@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 
 from shared.models.jobs import Quarantine
 from shared.models.parts import CATALOGUE, PartName
-from shared.models.runs import Run, RunStatus
+from shared.models.runs import Run, RunStatus, conclusive
 from shared.models.synchronization import QuarantineReason, SynchronizationError
 from shared.settings import Settings
 
@@ -93,11 +93,12 @@ class Backlog:
 
 def reason_to_quarantine(run: Run, backlog: Backlog, rules: QuarantineRules) -> Cause | None:
     """Whether a finished run is a reason to hold the job back."""
-    errors = [part.error for part in run.parts if part.status is RunStatus.FAILED and part.error is not None]
+    parts = conclusive(run.parts)
+    errors = [part.error for part in parts if part.status is RunStatus.FAILED and part.error is not None]
     for error in errors:
         if error.code in CREDENTIAL_CODES:
             return QuarantineReason.ENCOUNTERED_QUARANTINE_EXCEPTION, error
-    all_failed = len(errors) == len(run.parts) and backlog.is_all_of(run)
+    all_failed = len(errors) == len(parts) and backlog.is_all_of(run)
     if all_failed and all(error.tenant_actionable for error in errors):
         return QuarantineReason.ENCOUNTERED_QUARANTINE_EXCEPTION, errors[0]
     for part in run.parts:

@@ -101,7 +101,8 @@ async def _work_until(services: Services, work: Slice, deadline: datetime) -> li
 
 def _take(services: Services, message: SliceMessage) -> Slice | None:
     with services.database.write() as connection:
-        return slices.take(connection, message, services.now(), services.settings.lease)
+        own = services.settings
+        return slices.take(connection, message, services.now(), own.lease, own.relist_after)
 
 
 def _continue(services: Services, work: Slice) -> list[SliceMessage]:

@@ -38,6 +38,7 @@ from shared.models.records import BrokenRecord, ObjectRecord, Page, Removal
 from shared.models.runs import Counts, RunType
 from shared.models.slices import Slice, Stage
 from shared.services import Services
+from shared.sync import derived
 
 _RETRIES_AT_ONCE = 8
 _LONGEST_READING_SECONDS = 300
@@ -101,11 +102,11 @@ async def _list(services: Services, work: Slice, deadline: datetime) -> Slice:
             stage = Stage.APPLY_ALL if part.deleted_items is None else Stage.DELETED_ITEMS
         return replace(work, cursor=None, checkpoint=None, delta_link=page.delta_link, stage=stage)
 
-    coming_pages = read_ahead(
-        partial(client.first_page, part, low_priority=low_priority),
-        partial(client.next_page, part, low_priority=low_priority),
-        work.cursor,
-    )
+    first = partial(client.first_page, part, low_priority=low_priority)
+    follow = partial(client.next_page, part, low_priority=low_priority)
+    if part.source is not None:
+        first = follow = partial(derived.read_page, services, work)
+    coming_pages = read_ahead(first, follow, work.cursor)
     async with aclosing(coming_pages) as coming:
         async for page in coming:
             work = await _receive(services, work, page, listed)
@@ -118,15 +119,25 @@ async def _retry(services: Services, work: Slice, deadline: datetime) -> Slice:
     """Reads the objects again, some at a time, that failed in earlier runs and whose time has come."""
     client, part = services.graph.get(work.organization), work.part
 
-    def due() -> Sequence[BrokenRecord]:
+    def due() -> tuple[Sequence[BrokenRecord], Sequence[str]]:
         with services.database.read() as connection:
-            return escrows.list_due(connection, work, services.now(), _RETRIES_AT_ONCE)
+            found = escrows.list_due(connection, work, services.now(), _RETRIES_AT_ONCE)
+            return found, [objects.graph_id(connection, work.organization.key, part, one.graph_id) for one in found]
 
     while True:
-        failed_before = await asyncio.to_thread(due)
+        failed_before, ids = await asyncio.to_thread(due)
         if not failed_before:
             return await _step(services, work, partial(_retried, services))
-        answers = await asyncio.gather(*(_read_again(client, part, broken) for broken in failed_before))
+        if part.source is not None:
+            try:
+                page = await derived.read_again(services, work, [broken.object_id for broken in failed_before])
+            except GraphUnavailable as failure:
+                return await _step(services, work, partial(_retries_put_off, services, [failure]))
+            work = await _step(services, work, partial(_apply_answers, services, failed_before, page))
+            if services.now() >= deadline:
+                return work
+            continue
+        answers = await asyncio.gather(*(_read_again(client, part, identifier) for identifier in ids))
         work = await _step(services, work, partial(_apply_retries, services, failed_before, answers))
         if any(isinstance(answer, GraphUnavailable) for answer in answers):
             # What else is due waits for the next run: where Graph has no time for these, the rest must go on.
@@ -135,11 +146,9 @@ async def _retry(services: Services, work: Slice, deadline: datetime) -> Slice:
             return work
 
 
-async def _read_again(
-    client: GraphClient, part: Part, broken: BrokenRecord
-) -> ObjectRecord | SynchronizationFailure | None:
+async def _read_again(client: GraphClient, part: Part, identifier: str) -> ObjectRecord | SynchronizationFailure | None:
     try:
-        return await in_time(client.read_object(part, broken.graph_id), _LONGEST_READING_SECONDS)
+        return await in_time(client.read_object(part, identifier), _LONGEST_READING_SECONDS)
     except SynchronizationFailure as failure:
         # That Graph answers nothing but errors for this one object must not fail the part every time.
         return failure
@@ -175,6 +184,21 @@ def _apply_retries(
         next_link=None,
         delta_link=None,
     )
+    counts = pages.apply_page(connection, work, page, now, services.settings.escrow_retry)
+    return counts, replace(work, cursor=failed_before[-1].object_id)
+
+
+def _apply_answers(
+    services: Services,
+    failed_before: Sequence[BrokenRecord],
+    page: Page,
+    connection: Connection,
+    work: Slice,
+    now: datetime,
+) -> tuple[Counts, Slice]:
+    failed_again = {broken.object_id for broken in page.broken}
+    answered = [broken.object_id for broken in failed_before if broken.object_id not in failed_again]
+    escrows.forget(connection, work.organization.key, work.part.name, answered)
     counts = pages.apply_page(connection, work, page, now, services.settings.escrow_retry)
     return counts, replace(work, cursor=failed_before[-1].object_id)
 

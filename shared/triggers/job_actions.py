@@ -153,7 +153,7 @@ def _invalid(failures: Mapping[str, Failures]) -> ApiError:
     return BadRequest(told, code=details[0].code, details=details)
 
 
-_TYPE_NAMES = tuple(object_name(part) for part in CATALOGUE.values())
+_TYPE_NAMES = tuple(object_name(part) for part in CATALOGUE.values() if part.source is None)
 _PARTS_OF: Mapping[str, tuple[PartName, ...]] = {
-    object_name(part).lower(): (name,) for name, part in CATALOGUE.items()
+    object_name(part).lower(): (name,) for name, part in CATALOGUE.items() if part.source is None
 } | {"group": (PartName.GROUPS, PartName.GROUP_MEMBERS)}

@@ -93,9 +93,12 @@ def test_one_broken_user_stops_nothing_and_heals_with_a_later_run(application: A
         "groups": "Succeeded",
         "groupMembers": "Succeeded",
         "sites": "Succeeded",
+        "mailboxes": "Succeeded",
         "teams": "Succeeded",
+        "channels": "Succeeded",
     }
-    assert application.compare().differences == [f"users {user_id}: missing"]
+    # Nobody is asked about the mailbox of a user that the cache does not know.
+    assert application.compare().differences == [f"users {user_id}: missing", f"mailboxes {user_id}: missing"]
     (escrow,) = listed(application)
     assert (escrow["part"], escrow["objectId"], escrow["failures"]) == ("users", user_id, 1)
     assert escrow["error"]["code"] == "MalformedRecord"
@@ -376,9 +379,9 @@ def test_a_record_that_never_has_an_id_costs_full_runs_less_and_less_often(appli
     assert sum(full_runs[8:]) <= 2
 
 
-@pytest.mark.parametrize("bare_site_ids", [False, True])
+@pytest.mark.parametrize(("bare_site_ids", "tells_the_rest"), [(False, True), (True, True), (True, False)])
 def test_a_broken_site_heals_with_the_next_run_or_where_graph_gives_no_whole_id_with_the_next_full_one(
-    application: Application, bare_site_ids: bool
+    application: Application, bare_site_ids: bool, tells_the_rest: bool
 ) -> None:
     def count() -> int:
         return next(
@@ -389,13 +392,16 @@ def test_a_broken_site_heals_with_the_next_run_or_where_graph_gives_no_whole_id_
 
     application.control("POST", "/options", {"bareSiteIds": bare_site_ids})
     site_id = create(application, "sites")
+    if not tells_the_rest:
+        ids = {"kind": "rewrite", "find": r'"sharepointIds":\{[^}]*\}', "replace": '"sharepointIds":null'}
+        application.control("POST", "/faults", [{"path": "/sites/delta", **ids}])
     break_records(application, "sites", site_id.rpartition(",")[2] if bare_site_ids else site_id)
     assert application.synchronize()["status"] == "EntryLevelErrors"
     there = count()
     heal(application)
     application.clock.forward(hours=1)
     healed = application.synchronize()["status"] == "Succeeded"
-    assert (healed, count() == there + 1) == (not bare_site_ids, not bare_site_ids)
+    assert (healed, count() == there + 1) == (tells_the_rest, tells_the_rest)
     assert application.synchronize(type="Full")["status"] == "Succeeded"
     assert (listed(application), count()) == ([], there + 1)
 
@@ -419,7 +425,8 @@ def test_one_object_for_which_graph_has_nothing_but_errors_does_not_fail_its_par
 
     create(application, "users")
     application.synchronize()
-    assert application.compare().differences == [f"users {user_id}: missing"]
+    # Nobody is asked about the mailbox of a user that the cache does not know.
+    assert application.compare().differences == [f"users {user_id}: missing", f"mailboxes {user_id}: missing"]
 
 
 def test_throttling_while_trying_again_delays_what_is_due_and_loses_nothing(application: Application) -> None:
@@ -496,7 +503,8 @@ def test_a_restart_that_forgets_escrows_tries_nothing_again_and_the_default_one_
     assert (listed(application), application.sync_state()["error"]) == ([], "")
     application.clock.forward(hours=1)
     application.synchronize()
-    assert application.compare().differences == [f"users {user_id}: missing"]
+    # Nobody is asked about the mailbox of a user that the cache does not know.
+    assert application.compare().differences == [f"users {user_id}: missing", f"mailboxes {user_id}: missing"]
 
     restart(application)
     assert application.compare().differences == []

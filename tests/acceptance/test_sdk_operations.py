@@ -73,7 +73,11 @@ from tests.databases import Databases
 
 ROOTS = ("applications", "servicePrincipals")
 TEMPLATE = "M365OrgCache"
-ENTRY_TYPES = ["User to User", "Group to Group", "GroupMember to GroupMember", "Site to Site", "Team to Team"]
+ENTRY_TYPES = [
+    "User to User", "Group to Group", "GroupMember to GroupMember", "Site to Site", "Mailbox to Mailbox",
+    "Team to Team", "Channel to Channel",
+]  # fmt: skip
+DELTA_PARTS = ["users", "groups", "groupMembers", "sites", "teams"]
 
 each_root = pytest.mark.parametrize("root", ROOTS)
 
@@ -566,10 +570,10 @@ def test_settings_are_changed_and_an_impossible_one_is_an_error_that_names_it(id
     assert {pair.name: pair.value for pair in patched.synchronization_job_settings} == {
         "QuarantineTooManyDeletesThreshold": "7",
         "SynchronizationInterval": "PT40M",
-        "Parts": "users,groups,groupMembers,sites,teams",
+        "Parts": "users,groups,groupMembers,sites,mailboxes,teams,channels",
     }
     with pytest.raises(ODataError) as raised:
-        on_job(idle, lambda job: job.patch(settings(Parts="users,mailboxes")))
+        on_job(idle, lambda job: job.patch(settings(Parts="users,mailbox")))
     assert raised.value.response_status_code == 400
     assert "Parts" in told(raised).message
 
@@ -637,7 +641,7 @@ def test_a_deselected_property_vanishes_from_the_cache_and_a_selected_one_comes_
     run = application.run(execution["activityIdentifier"])
     assert (execution["activityIdentifier"] != before, execution["state"], run["type"]) == (True, "Succeeded", "Full")
     assert {part["part"]: part["type"] for part in run["parts"]} == dict.fromkeys(
-        ("users", "groups", "groupMembers", "sites", "teams"), "Full"
+        ("users", "groups", "groupMembers", "sites", "mailboxes", "teams", "channels"), "Full"
     )
     users = payloads(application, "users")
     assert len(users) > 20
@@ -665,7 +669,7 @@ def test_a_part_that_is_switched_off_is_told_of_no_more_and_is_read_again_when_i
 
     application.control("POST", "/faults", hold_users)
     change_rules(application, lambda schema: setattr(mapping_of(schema, "Site to Site"), "enabled", False))
-    assert progress() == {"users", "groups", "groupMembers", "teams"}
+    assert progress() == {"users", "groups", "groupMembers", "mailboxes", "teams", "channels"}
     application.clock.forward(minutes=10)
     application.plan()
     assert progress() == set()
@@ -718,7 +722,7 @@ def troubled(databases: Databases) -> Iterator[tuple[TenantServer, Path]]:
         databases.fresh("sqlite") as url,
     ):
         with running_application(monkeypatch, url, tenant) as application:
-            application.register()
+            application.register(parts=DELTA_PARTS)
             application.synchronize()
             gone, broken = (user["id"] for user in payloads(application, "users")[:2])
             on_job(application, lambda job: job.patch(settings(QuarantineTooManyDeletesThreshold="0")))

@@ -17,7 +17,9 @@ from sqlalchemy import MetaData, inspect, text
 from local.tenant import Directory, Options, TenantServer
 from tests.application import APPLICATION, Application, running_application
 
-PARTS = ["users", "groups", "groupMembers", "sites", "teams"]
+PARTS = ["users", "groups", "groupMembers", "sites", "mailboxes", "teams", "channels"]
+DERIVED = ["mailboxes", "channels"]
+"""The parts that wait for another one."""
 
 # The queue's listener is off, so that a started run stays queued until the test hands its messages over.
 HELD = {"AzureWebJobs.synchronize_slice.Disabled": "true"}

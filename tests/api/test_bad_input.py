@@ -335,7 +335,8 @@ WRONG_SETTINGS: dict[str, tuple[str, Any]] = {
     "an interval beyond all": ("duration", [{"name": INTERVAL, "value": f"P{LONG}D"}]),
     "no parts": (PARTS, [{"name": PARTS, "value": None}]),
     "nothing but commas": (PARTS, [{"name": PARTS, "value": " , ,"}]),
-    "an unknown part": ("groupMembers", [{"name": PARTS, "value": "users,mailboxes"}]),
+    "an unknown part": ("groupMembers", [{"name": PARTS, "value": "users,mailbox"}]),
+    "a part without its source": ("mailboxes is derived from users", [{"name": PARTS, "value": "groups,mailboxes"}]),
     "parts as a list": ("synchronizationJobSettings.0.value", [{"name": PARTS, "value": ["users"]}]),
 }
 

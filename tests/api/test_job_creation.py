@@ -201,7 +201,7 @@ def test_a_new_job_has_the_settings_that_it_is_created_with_and_the_services_def
 
     delete(application)
     job = create(application, templateId="m365orgcache", synchronizationJobSettings=pairs[1:2]).json()
-    assert settings(job) == ["500", "PT2H", "users,groups,groupMembers,sites,teams"]
+    assert settings(job) == ["500", "PT2H", "users,groups,groupMembers,sites,mailboxes,teams,channels"]
 
 
 def test_what_a_client_sends_beside_template_and_settings_does_not_matter(application: Application) -> None:
@@ -215,7 +215,7 @@ def test_what_a_client_sends_beside_template_and_settings_does_not_matter(applic
 def test_a_new_jobs_schema_is_that_of_the_template(application: Application) -> None:
     template = application.client.get(jobs_path().replace("/jobs", "/templates/M365OrgCache/schema")).json()
     schema = application.client.get(f"{jobs_path()}/{application.job()['id']}/schema").json()
-    schema["synchronizationRules"][0]["objectMappings"][0]["attributeMappings"].pop(5)
+    schema["synchronizationRules"][0]["objectMappings"][0]["attributeMappings"].pop(4)
     path = f"{jobs_path()}/{application.job()['id']}/schema"
     assert application.client.put(path, json=schema).status_code == 204
     assert application.client.get(path).json()["version"] != template["version"]

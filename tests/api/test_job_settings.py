@@ -13,7 +13,7 @@ from tests.application import NAME, Application, running_application
 from tests.databases import Databases
 
 THRESHOLD, INTERVAL, PARTS = "QuarantineTooManyDeletesThreshold", "SynchronizationInterval", "Parts"
-ALL_PARTS = "users,groups,groupMembers,sites,teams"
+ALL_PARTS = "users,groups,groupMembers,sites,mailboxes,teams,channels"
 DEFAULTS = {THRESHOLD: "500", INTERVAL: "PT40M", PARTS: ALL_PARTS}
 
 
@@ -72,7 +72,7 @@ TAKEN: dict[str, dict[str, str]] = {
         "sites": "sites",
         " Teams,USERS , groupmembers": "users,groupMembers,teams",
         "users,users,": "users",
-        "teams,sites,groupMembers,groups,users": ALL_PARTS,
+        "channels,teams,sites,mailboxes,groupMembers,groups,users": ALL_PARTS,
     },
 }
 
@@ -347,7 +347,7 @@ def test_a_change_of_the_parts_ends_the_run_under_way(held: Application) -> None
 
 def test_the_same_parts_in_another_order_begin_nothing(synchronized: Application) -> None:
     before = rows(synchronized)
-    change(synchronized, **{PARTS: "teams,sites,groupMembers,groups,users"})
+    change(synchronized, **{PARTS: "channels,teams,sites,mailboxes,groupMembers,groups,users"})
     assert held_parts(synchronized) == []
     assert rows(synchronized) == before
 

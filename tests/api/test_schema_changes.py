@@ -32,7 +32,7 @@ from shared.models.selection import read_selection
 Document = dict[str, Any]
 Selection = dict[PartName, tuple[str, ...]]
 
-USERS, GROUPS, MEMBERS, SITES, TEAMS = PartName
+USERS, GROUPS, MEMBERS, SITES, MAILBOXES, TEAMS, CHANNELS = PartName
 EVERYTHING: Selection = {name: part.select for name, part in CATALOGUE.items()}
 
 
@@ -107,7 +107,9 @@ PARTS_IN_FORCE = st.fixed_dictionaries(
         for name, part in CATALOGUE.items()
     }
 )
-SWITCHED_ON = st.frozensets(st.sampled_from(PartName), min_size=1)
+SWITCHED_ON = st.frozensets(st.sampled_from(PartName), min_size=1).map(
+    lambda names: names | {source for name in names if (source := CATALOGUE[name].source) is not None}
+)
 
 
 @given(PARTS_IN_FORCE, SWITCHED_ON)
@@ -268,13 +270,13 @@ REFUSED: dict[str, tuple[Change, str]] = {
         "at least one mapping",
     ),
     "unknown mapping": (
-        lambda sent: mapping(sent, USERS).update(name="Mailbox to Mailbox", sourceObjectName="Mailbox"),
-        "objectMappings[0]: nothing is called 'Mailbox'; the mappings are User to User, Group to Group",
+        lambda sent: mapping(sent, USERS).update(name="Device to Device", sourceObjectName="Device"),
+        "objectMappings[0]: nothing is called 'Device'; the mappings are User to User, Group to Group",
     ),
     "unknown source": (lambda sent: mapping(sent, SITES).update(sourceObjectName="Page"), "nothing is called 'Page'"),
     "nameless mapping": (
         lambda sent: mapping(sent, TEAMS).update(name=None, sourceObjectName=None),
-        "objectMappings[4]: name or sourceObjectName is missing",
+        "objectMappings[5]: name or sourceObjectName is missing",
     ),
     "two mappings in one": (lambda sent: mapping(sent, USERS).update(sourceObjectName="Group"), "about two mappings"),
     "a mapping twice": (
@@ -293,11 +295,11 @@ REFUSED: dict[str, tuple[Change, str]] = {
     ),
     "unknown attribute": (
         lambda sent: mapping(sent, SITES)["attributeMappings"].append(plain("mail")),
-        "Site to Site: attributeMappings[9]: there is no attribute 'mail'; the schema's directories",
+        "Site to Site: attributeMappings[10]: there is no attribute 'mail'; the schema's directories",
     ),
     "an attribute twice": (
         lambda sent: mapping(sent, SITES)["attributeMappings"].append(plain("WEBURL")),
-        "Site to Site: attributeMappings[9]: webUrl is mapped already",
+        "Site to Site: attributeMappings[10]: webUrl is mapped already",
     ),
     "no source": (lambda sent: attribute(sent, "mail").update(source=None), "source takes only a plain attribute"),
     "empty source": (lambda sent: attribute(sent, "mail").update(source={}), "source takes only a plain attribute"),

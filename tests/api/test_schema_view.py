@@ -10,7 +10,9 @@ from uuid import UUID
 
 import pytest
 from kiota_serialization_json.json_parse_node_factory import JsonParseNodeFactory
+from msgraph.generated.models.channel import Channel
 from msgraph.generated.models.group import Group
+from msgraph.generated.models.mailbox_settings import MailboxSettings
 from msgraph.generated.models.site import Site
 from msgraph.generated.models.synchronization_schema import SynchronizationSchema
 from msgraph.generated.models.synchronization_template import SynchronizationTemplate
@@ -24,8 +26,13 @@ from shared.models.parts import CATALOGUE, Part, PartName, selectable
 USERS, GROUPS, SITES = PartName.USERS, PartName.GROUPS, PartName.SITES
 PARTS = pytest.mark.parametrize("part", CATALOGUE.values(), ids=lambda part: part.name)
 MODELS = {"users": User, "groups": Group, "sites": Site}
+DERIVED = {
+    "mailboxes": {"userPurpose": MailboxSettings().get_field_deserializers()["userPurpose"]},
+    "channels": {**Channel().get_field_deserializers(), "teamId": Group().get_field_deserializers()["id"]},
+}
 TYPES = {
     "get_str_value": ("String", False),
+    "get_enum_value": ("String", False),
     "get_object_value": ("String", False),
     "get_bool_value": ("Boolean", False),
     "get_datetime_value": ("DateTime", False),
@@ -93,7 +100,15 @@ def test_the_one_rule_maps_every_part_in_the_catalogues_order_and_leaves_nothing
     assert (rule["containerFilter"], rule["groupFilter"]) == (None, None)
     mappings = rule["objectMappings"]
     assert [found["name"] for found in mappings] == [part.entry_type for part in CATALOGUE.values()]
-    assert [found["sourceObjectName"] for found in mappings] == ["User", "Group", "GroupMember", "Site", "Team"]
+    assert [found["sourceObjectName"] for found in mappings] == [
+        "User",
+        "Group",
+        "GroupMember",
+        "Site",
+        "Mailbox",
+        "Team",
+        "Channel",
+    ]
     assert all(found["targetObjectName"] == found["sourceObjectName"] for found in mappings)
     assert all((found["flowTypes"], found["scope"]) == ("Add, Update, Delete", None) for found in mappings)
 
@@ -143,7 +158,7 @@ def test_what_an_older_catalogue_offered_is_still_defined_while_it_is_selected()
 @PARTS
 def test_attributes_have_the_types_that_graph_gives_them(part: Part) -> None:
     # msgraph-sdk is generated from Graph's metadata, so the way in which it reads a property tells the type.
-    readers = MODELS[part.collection]().get_field_deserializers()
+    readers = {**MODELS[part.collection]().get_field_deserializers(), **DERIVED.get(part.name, {})}
     for name, definition in definitions(schema(), 0, part).items():
         told = (definition["type"], definition["multivalued"])
         if name in part.relations:

@@ -17,7 +17,7 @@ from tests.cache.work import hard_deleted, live, soft_deleted
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 LATER = NOW + timedelta(hours=1)
-USERS, TEAMS = CATALOGUE[PartName.USERS], CATALOGUE[PartName.TEAMS]
+USERS, TEAMS, SITES = CATALOGUE[PartName.USERS], CATALOGUE[PartName.TEAMS], CATALOGUE[PartName.SITES]
 TEAM: dict[str, Any] = {"resourceProvisioningOptions": ["Team"]}
 
 
@@ -85,7 +85,7 @@ def test_the_first_record_of_a_full_run_replaces_what_is_known() -> None:
 @pytest.mark.parametrize("record", [ObjectRecord("a"), soft_deleted("a")], ids=["links only", "soft deletion"])
 def test_a_record_without_properties_replaces_nothing(record: ObjectRecord) -> None:
     row = known(live("a", displayName="A", mail="m"))
-    assert needs_payload(record, replaces=True)
+    assert needs_payload(USERS, record, replaces=True)
     assert decide(USERS, record, row, replaces=True, now=NOW).payload["mail"] == "m"
 
 
@@ -191,7 +191,7 @@ def test_a_row_is_either_a_tombstone_without_payload_or_in_scope_with_all_proper
 def test_the_stored_payload_is_seen_wherever_it_counts(records: list[ObjectRecord], part: Part, replaces: bool) -> None:
     # Payloads that "needs_payload" calls needless are not read, so the outcome must not depend on them.
     for record in records:
-        if not needs_payload(record, replaces=replaces):
+        if not needs_payload(part, record, replaces=replaces):
             row = known(live("a", displayName="A", mail="m", **TEAM), part=part)
             blind = StoredObject(row.payload_hash, row.generation, row.soft_deleted_at, row.deleted_at)
             assert decide(part, record, row, replaces=replaces, now=NOW) == decide(
@@ -209,3 +209,27 @@ def test_a_text_column_holds_text_that_both_databases_take(value: Any, text: str
 
 def test_removal_words_are_graphs() -> None:
     assert {Removal("changed"), Removal("deleted")} == set(Removal)
+
+
+WHOLE = "contoso.sharepoint.com,c0,a"
+
+
+@pytest.mark.parametrize("replaces", [False, True])
+def test_a_sites_whole_id_is_never_overwritten_by_its_webs_alone(replaces: bool) -> None:
+    row = known(ObjectRecord("a", {"id": WHOLE, "displayName": "Old"}), part=SITES)
+    record = ObjectRecord("a", {"id": "a", "displayName": "New"})
+    assert needs_payload(SITES, record, replaces=replaces)
+    decision = decide(SITES, record, row, replaces=replaces, now=NOW)
+    assert (decision.payload["id"], decision.payload["displayName"]) == (WHOLE, "New")
+
+
+def test_a_sites_id_is_made_whole_by_what_is_known_of_it_and_what_comes() -> None:
+    ids = {"siteId": "c0", "webId": "a"}
+    row = known(ObjectRecord("a", {"id": "a", "sharepointIds": ids}), part=SITES)
+    assert payload(row)["id"] == "a"
+    found = after(ObjectRecord("a", {"id": "a", "webUrl": "https://contoso.sharepoint.com/a"}), stored=row, part=SITES)
+    assert payload(found)["id"] == WHOLE
+
+
+def test_the_webs_id_alone_is_kept_where_nothing_better_is_known() -> None:
+    assert payload(known(ObjectRecord("a", {"id": "A", "displayName": "Old"}), part=SITES))["id"] == "A"

@@ -21,7 +21,7 @@ from shared.models.slices import Slice
 from shared.models.synchronization import SynchronizationError
 from tests.cache.work import LATER, NOW, Cache, hard_deleted, live, soft_deleted, with_links
 
-USERS, GROUPS, MEMBERS, SITES, TEAMS = PartName
+USERS, GROUPS, MEMBERS, SITES, MAILBOXES, TEAMS, CHANNELS = PartName
 INCREMENTAL = RunType.INCREMENTAL
 REMOVALS = pytest.mark.parametrize("removal", [soft_deleted, hard_deleted], ids=["soft", "hard"])
 

@@ -14,7 +14,7 @@ from shared.models.runs import Counts, RunType
 from shared.models.slices import StaleSlice
 from tests.cache.work import LATER, NOW, Cache, hard_deleted, live, soft_deleted, with_links
 
-USERS, GROUPS, MEMBERS, SITES, TEAMS = PartName
+USERS, GROUPS, MEMBERS, SITES, MAILBOXES, TEAMS, CHANNELS = PartName
 INCREMENTAL = RunType.INCREMENTAL
 
 

@@ -8,13 +8,18 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import orjson
 
 
 @dataclass
 class ScriptedServer:
-    """Answers every GET alike.
+    """Answers every GET alike, and every batch by a function.
 
     Attributes:
+        batch: Makes a batch's responses of its requests.
+        batches: The requests of every batch, in order.
         requests: Path and Authorization header of what was asked, in order.
         preferences: The Prefer headers of the same.
     """
@@ -26,6 +31,8 @@ class ScriptedServer:
     headers: dict[str, str] = field(default_factory=dict[str, str])
     requests: list[tuple[str, str | None]] = field(default_factory=list[tuple[str, str | None]])
     preferences: list[str | None] = field(default_factory=list[str | None])
+    batch: Callable[[list[dict[str, Any]]], Any] = lambda requests: []
+    batches: list[list[dict[str, Any]]] = field(default_factory=list[list[dict[str, Any]]])
 
 
 @contextmanager
@@ -44,6 +51,17 @@ def scripted_server() -> Iterator[ScriptedServer]:
                 self.send_header(name, value)
             self.end_headers()
             self.wfile.write(script.body)
+
+        def do_POST(self) -> None:
+            assert self.path == "/v1.0/$batch"
+            requests = orjson.loads(self.rfile.read(int(self.headers["Content-Length"])))["requests"]
+            script.batches.append(requests)
+            body = orjson.dumps({"responses": script.batch(requests)})
+            self.send_response(200)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
 
         def log_message(self, format: str, *args: object) -> None:
             """Says nothing."""

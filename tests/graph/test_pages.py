@@ -14,7 +14,7 @@ from shared.models.errors import GraphUnavailable, PartFailure, SynchronizationF
 from shared.models.parts import CATALOGUE, Part, PartName
 from shared.models.records import BrokenRecord, LinkChange, ObjectRecord, Page, Removal
 
-USERS, GROUPS, MEMBERS, SITES, TEAMS = (CATALOGUE[name] for name in PartName)
+USERS, GROUPS, MEMBERS, SITES, MAILBOXES, TEAMS, CHANNELS = (CATALOGUE[name] for name in PartName)
 ANY_PART = st.sampled_from(list(CATALOGUE.values()))
 SCALARS = st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False) | st.text()
 JSON = st.recursive(SCALARS, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=12)

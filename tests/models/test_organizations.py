@@ -82,7 +82,14 @@ def test_a_secret_value_in_place_of_its_name_is_refused_without_repeating_it(val
 
 @given(st.lists(st.sampled_from(PartName), min_size=1))
 def test_parts_are_kept_once_each_in_the_catalogues_order(parts: list[PartName]) -> None:
+    parts += [source for name in parts if (source := CATALOGUE[name].source) is not None]
     assert register(parts=parts).parts == [name for name in CATALOGUE if name in parts]
+
+
+@pytest.mark.parametrize(("part", "source"), [("mailboxes", "users"), ("channels", "teams")])
+def test_a_derived_part_without_its_source_is_refused_by_name(part: str, source: str) -> None:
+    with pytest.raises(ValidationError, match=f"{part} is derived from {source}"):
+        register(parts=["groups", part])
 
 
 @pytest.mark.parametrize("parts", [[], ["mailbox"], ["Users"], "users", None])

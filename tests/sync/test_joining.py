@@ -12,7 +12,7 @@ from shared.models.parts import CATALOGUE, PartName
 from shared.models.runs import Counts, PartRun, Run, RunStatus, RunType
 from shared.sync.joining import Join, Queue, Widen, decide_start
 
-USERS, GROUPS, MEMBERS, SITES, TEAMS = PartName
+USERS, GROUPS, MEMBERS, SITES, MAILBOXES, TEAMS, CHANNELS = PartName
 FULL, INCREMENTAL = RunType.FULL, RunType.INCREMENTAL
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 Types = dict[PartName, RunType]

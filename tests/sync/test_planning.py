@@ -31,7 +31,9 @@ from shared.sync.planning import plan
 from shared.sync.slices import fail_dead_letter
 from tests.application import APPLICATION
 
-USERS, GROUPS, MEMBERS, SITES, TEAMS = PartName
+USERS, GROUPS, MEMBERS, SITES, MAILBOXES, TEAMS, CHANNELS = PartName
+READ = [name for name, part in CATALOGUE.items() if part.source is None]
+"""The parts that wait for no other."""
 FULL, INCREMENTAL = RunType.FULL, RunType.INCREMENTAL
 BEGIN = datetime(2026, 1, 2, 3, 0, tzinfo=UTC)
 
@@ -57,7 +59,8 @@ class Planner:
 
     def register(self, number: int = 1, **changed: Any) -> Organization:
         identifier = f"00000000-0000-4000-8000-{number:012}"
-        document = {"tenantId": identifier, "name": f"contoso{number}.com", "application": APPLICATION, **changed}
+        document = {"tenantId": identifier, "name": f"contoso{number}.com", "application": APPLICATION, "parts": READ}
+        document |= changed
         registration = OrganizationRegistration.model_validate(document)
         with self.services.database.write() as connection:
             return organizations.register(connection, registration, timedelta(minutes=40), 500, self.clock())
@@ -135,8 +138,8 @@ def test_a_registered_organization_waits_for_its_first_start(planner: Planner, c
 def test_a_first_start_reads_every_part_in_full_and_activates_the_job(planner: Planner, contoso: Organization) -> None:
     run = planner.start(contoso)
     assert (run.type, run.status) == (FULL, RunStatus.QUEUED)
-    assert [part.part for part in run.parts] == list(CATALOGUE)
-    assert [message.part for message in planner.sent] == list(CATALOGUE)
+    assert [part.part for part in run.parts] == READ
+    assert [message.part for message in planner.sent] == READ
     job = planner.job(contoso)
     assert (job.schedule_state, job.status_code) == (ScheduleState.ACTIVE, StatusCode.NOT_RUN)
 
@@ -228,7 +231,7 @@ def test_starts_at_the_same_moment_are_told_the_same_run(planner: Planner, conto
     with ThreadPoolExecutor(4) as threads:
         started = list(threads.map(begin, range(4)))
     assert len({run.activity_identifier for run, _ in started}) == 1
-    assert sum(len(messages) for _, messages in started) == len(CATALOGUE)
+    assert sum(len(messages) for _, messages in started) == len(READ)
 
 
 def test_planners_at_the_same_moment_start_what_is_due_once(planner: Planner, contoso: Organization) -> None:
@@ -243,7 +246,7 @@ def test_planners_at_the_same_moment_start_what_is_due_once(planner: Planner, co
 
     with ThreadPoolExecutor(3) as threads:
         planned = list(threads.map(turn, range(3)))
-    assert [len(messages) for messages in planned if messages] == [len(CATALOGUE)]
+    assert [len(messages) for messages in planned if messages] == [len(READ)]
 
 
 # --- The schedule -------------------------------------------------------------------------------------------------
@@ -257,7 +260,7 @@ def test_a_due_organization_starts_once_and_only_it(planner: Planner, contoso: O
     planner.clock.forward(minutes=39, seconds=59)
     assert planner.plan() == []
     planner.clock.forward(seconds=1)
-    assert [message.part for message in planner.plan()] == list(CATALOGUE)
+    assert [message.part for message in planner.plan()] == READ
     assert planner.plan() == []
     assert planner.unfinished(contoso)[RunStatus.QUEUED].type is INCREMENTAL
     assert planner.unfinished(idle) == {}
@@ -326,7 +329,7 @@ def test_a_failed_run_is_tried_again_at_the_next_interval(planner: Planner, cont
     job = planner.job(contoso)
     assert (job.successive_complete_failures, job.next_run_time) == (1, BEGIN + timedelta(minutes=40))
     planner.clock.forward(minutes=40)
-    assert len(planner.plan()) == len(CATALOGUE)
+    assert len(planner.plan()) == len(READ)
 
 
 def test_a_paused_organization_is_left_alone(planner: Planner, contoso: Organization) -> None:
@@ -579,3 +582,48 @@ def test_a_start_of_a_part_that_just_failed_is_done_though_its_run_goes_on(
     fail_dead_letter(planner.services, users)
     asked = planner.start(contoso, INCREMENTAL, USERS)
     assert any(part.part is USERS and not part.status.finished for part in asked.parts)
+
+
+# --- Parts that wait for another ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("error", [None, SynchronizationError(code="x", message="y")], ids=["succeeded", "failed"])
+def test_a_derived_part_is_sent_when_its_source_is_over_however_that_ended(
+    planner: Planner, error: SynchronizationError | None
+) -> None:
+    contoso = planner.register(parts=["users", "mailboxes"])
+    run = planner.start(contoso)
+    (users,) = planner.sent
+    planner.sent.clear()
+    planner.work(users, error=error)
+    assert [message.part for message in planner.sent] == [MAILBOXES]
+    planner.drain()
+    ended = planner.run(contoso, run.activity_identifier)
+    assert {part.part: part.status for part in ended.parts} == {
+        USERS: RunStatus.FAILED if error else RunStatus.SUCCEEDED,
+        MAILBOXES: RunStatus.SUCCEEDED,
+    }
+
+
+def test_a_derived_part_that_the_planner_sends_too_early_does_not_begin_and_is_sent_again(planner: Planner) -> None:
+    contoso = planner.register(parts=["users", "mailboxes"])
+    run = planner.start(contoso)
+    (users,) = planner.sent
+    planner.sent.clear()
+    for _ in range(3):
+        planner.clock.forward(minutes=6)
+        early = [message for message in planner.plan() if message.part is MAILBOXES]
+        assert len(early) == 1
+        planner.work(*early)
+        parts = {part.part: part.status for part in planner.run(contoso, run.activity_identifier).parts}
+        assert parts[MAILBOXES] is RunStatus.QUEUED
+    planner.sent.clear()
+    planner.work(users)
+    planner.drain()
+    assert planner.run(contoso, run.activity_identifier).status is RunStatus.SUCCEEDED
+
+
+def test_a_derived_part_waits_for_nothing_where_its_source_is_not_in_the_run(planner: Planner) -> None:
+    contoso = planner.register(parts=["teams", "channels"])
+    planner.start(contoso, FULL, CHANNELS)
+    assert [message.part for message in planner.sent] == [CHANNELS]

@@ -30,7 +30,8 @@ from shared.models.schema import (
 
 # Every other property is a string, or has members of its own, for which attributeType has no word.
 _BOOLEANS = {
-    "accountEnabled", "isAssignableToRole", "isPersonalSite", "mailEnabled", "onPremisesSyncEnabled", "securityEnabled",
+    "accountEnabled", "isArchived", "isAssignableToRole", "isPersonalSite", "mailEnabled", "onPremisesSyncEnabled",
+    "securityEnabled",
 }  # fmt: skip
 _DATE_TIMES = {
     "createdDateTime", "employeeHireDate", "expirationDateTime", "lastModifiedDateTime", "lastPasswordChangeDateTime",

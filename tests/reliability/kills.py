@@ -60,10 +60,7 @@ class KillFigures:
         runs: Runs that were finished all the same, by type.
         stages: What the parts were at, whose slices were killed.
         pages: Delta pages that the runs needed.
-        read_again: Pages that were served again to a later life.
-        most_read_again: The most of these by one kill in one part.
-        by_kill: How often one kill in one part cost so many pages.
-        applied_again: Pages that were applied a second time, as the counters of the runs tell it.
+        by_kill: How often a life that read a part after a kill had so many of the part's pages served once more.
         seconds: How long it took.
     """
 
@@ -73,6 +70,16 @@ class KillFigures:
     pages: int = 0
     by_kill: Counter[int] = field(default_factory=Counter[int])
     seconds: float = 0.0
+
+    def __add__(self, other: KillFigures) -> KillFigures:
+        return KillFigures(
+            self.kills + other.kills,
+            self.runs + other.runs,
+            self.stages + other.stages,
+            self.pages + other.pages,
+            self.by_kill + other.by_kill,
+            self.seconds + other.seconds,
+        )
 
     @property
     def read_again(self) -> int:
@@ -127,7 +134,8 @@ class Killing:
             before = len(log.served)
             killed = self._live(kind if not self._has_begun(number) else None)
             pages = log.served[before:]
-            self._count_cost([page for page in pages if page in served], pages)
+            if served:
+                self._count_cost([page for page in pages if page in served], pages)
             served.update(pages)
             if killed:
                 self.figures.kills[kind] += 1
@@ -137,7 +145,7 @@ class Killing:
 
         self.twin.begin(Life(self.later, kind, NAME))
         assert self.twin.outcome() == 0
-        killed_parts, twin_parts = self._finished_parts(self.database), self._finished_parts(self.twin_database)
+        killed_parts, twin_parts = finished_parts(self.database), finished_parts(self.twin_database)
         for killed_part, twin_part in zip(killed_parts, twin_parts, strict=True):
             assert _told(killed_part) == _told(twin_part), f"{_told(killed_part)} after kills, else {_told(twin_part)}"
         assert compare(self.database, self.tenant.url, NAME).differences == []
@@ -160,8 +168,7 @@ class Killing:
     def _count_cost(self, again: Sequence[str], pages: Sequence[str]) -> None:
         costs = Counter(self._part_of(page) for page in again)
         for part in {self._part_of(page) for page in pages}:
-            if self.figures.kills.total():
-                self.figures.by_kill[costs[part]] += 1
+            self.figures.by_kill[costs[part]] += 1
 
     def _part_of(self, page: str) -> str:
         parts = urlsplit(page)
@@ -189,15 +196,16 @@ class Killing:
                 connection.execute(select(run_parts.c.stage).where(run_parts.c.lease_until.is_not(None))).scalars()
             )
 
-    def _finished_parts(self, database: Database) -> Sequence[Row[Any]]:
-        """The parts of the last run, which has succeeded and left no lease."""
-        with database.read() as connection:
-            run = connection.execute(select(runs).order_by(runs.c.queued_at.desc()).limit(1)).one()
-            parts = connection.execute(
-                select(run_parts).where(run_parts.c.run_id == run.run_id).order_by(run_parts.c.part)
-            ).all()
-        assert {part.status for part in parts} == {run.status} == {"Succeeded"}
-        return parts
+
+def finished_parts(database: Database) -> Sequence[Row[Any]]:
+    """The parts of the last run, which has succeeded."""
+    with database.read() as connection:
+        run = connection.execute(select(runs).order_by(runs.c.queued_at.desc()).limit(1)).one()
+        parts = connection.execute(
+            select(run_parts).where(run_parts.c.run_id == run.run_id).order_by(run_parts.c.part)
+        ).all()
+    assert {part.status for part in parts} == {run.status} == {"Succeeded"}
+    return parts
 
 
 def campaign(databases: Databases, kind: Kind, kills: int, seed: int) -> KillFigures:

@@ -187,6 +187,7 @@ def _start(client: httpx.Client, kind: str) -> str:
 
 def _wait(clients: list[httpx.Client], run_id: str) -> None:
     deadline = time.monotonic() + PATIENCE_SECONDS
+    seen: list[dict[str, Any]] = []
     while time.monotonic() < deadline:
         seen = [client.get(f"/organizations/{NAME}/syncs/{run_id}").raise_for_status().json() for client in clients]
         if all(run["endTime"] for run in seen):

@@ -93,8 +93,9 @@ FAULTS = st.builds(
     st.integers(0, 4),
     st.sampled_from([1.0, 1.0, 0.4]),
 )  # fmt: skip
+# Escrows alone would forget objects on somebody's demand: they may then differ until they change again.
 SCOPES = st.sampled_from(
-    ["None", "Escrows", "QuarantineState", "Watermark", "Full", "Full", "ConnectorDataStore", "Watermark,Escrows"]
+    ["None", "QuarantineState", "Watermark", "Full", "Full", "ConnectorDataStore", "Watermark,Escrows"]
 )
 
 
@@ -229,7 +230,6 @@ def step(action: Callable[..., None]) -> Callable[..., None]:
     @wraps(action)
     def told(self: CacheLife, then: Then | None = None, **given: Any) -> None:
         self.figures["steps"] += 1
-        self.figures[action.__name__] += 1
         told = ", ".join(f"{name}={value!r}" for name, value in given.items())
         self.history.append(f"{action.__name__}({told})" + (f" then {then}" if then else ""))
         with self.telling():

@@ -16,7 +16,7 @@ PYTEST := $(BIN)/python -m pytest -n logical --maxprocesses 8 --dist loadgroup
 
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help venv run tenant host migrate test lint types suite format clean
+.PHONY: help venv run tenant host migrate test lint types suite soak format clean
 
 help: ## Show this list
 	@echo 'Usage: make TARGET [NAME=value ...]'
@@ -52,6 +52,9 @@ types: $(STAMP) ## Check types, strictly in shared/
 suite: $(STAMP) ## Run the tests alone (ARGS="-k name" selects, ARGS="-n 0 --pdb" debugs)
 	@echo '== suite'
 	@$(PYTEST) $(ARGS)
+
+soak: $(STAMP) ## Break things at random on SQLite and PostgreSQL for MINUTES (30), and print what came of it
+	@$(BIN)/python -m tests.reliability.soak $(if $(MINUTES),--minutes $(MINUTES))
 
 format: $(STAMP) ## Format the code and repair what can be repaired
 	@$(BIN)/ruff check --fix --quiet || true

@@ -69,3 +69,18 @@ def test_a_specific_route_is_tried_before_a_general_one() -> None:
     assert order.index("count_synchronization_jobs") < order.index("get_synchronization_job")
     assert order.index("count_synchronization_templates") < order.index("get_synchronization_template")
     assert order[-1] == "unknown_path"
+
+
+def test_every_test_that_proves_a_promise_of_reliability_exists() -> None:
+    text = (ROOT / "docs" / "reliability.md").read_text()
+    named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", text)
+    assert named
+    for path, name in named:
+        assert re.search(rf"^(async )?def {name}\(", (ROOT / path).read_text(), re.MULTILINE), f"{path}::{name}"
+
+
+def test_every_promise_of_reliability_names_its_proof() -> None:
+    text = (ROOT / "docs" / "reliability.md").read_text()
+    rows = re.findall(r"^\| (?!Promise |---)([^|]+)\|[^|]*\|([^|]*)\|$", text, re.MULTILINE)
+    assert rows
+    assert [promise for promise, proof in rows if "::" not in proof and "TODO(lead)" not in proof] == []

@@ -142,6 +142,12 @@ def _records(connection: Connection, query: Select[Any]) -> Sequence[BrokenRecor
     return [BrokenRecord(row.object_id, _error(row), orjson.dumps(row.raw)) for row in connection.execute(query)]
 
 
+def any_without_id(connection: Connection, work: Slice) -> bool:
+    """Whether the part has records put aside that nobody can put a name to: what seems to be missing is perhaps one."""
+    query = select(escrows.c.object_id).where(_of_part(work), _without_id()).limit(1)
+    return connection.execute(query).first() is not None
+
+
 def count(connection: Connection, work: Slice) -> EscrowCounts:
     """The part's escrows."""
     number = func.count()

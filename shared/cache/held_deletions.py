@@ -7,13 +7,13 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import cast
 
-from sqlalchemy import ColumnElement, Connection, and_, delete, func, select, update
+from sqlalchemy import ColumnElement, Connection, and_, delete, func, or_, select, update
 
 from shared.cache import bulk
 from shared.cache.derived import find_orphans
 from shared.cache.tables import escrows, objects
 from shared.cache.tables import held_deletions as held
-from shared.models.escrows import HeldDeletionEntity
+from shared.models.escrows import UNIDENTIFIED, HeldDeletionEntity
 from shared.models.parts import CATALOGUE, PartName
 from shared.models.records import LinkKey, ObjectRecord, Removal
 from shared.models.slices import Slice
@@ -134,6 +134,16 @@ def clear(connection: Connection, key: int, part: PartName | None = None) -> Non
     connection.execute(delete(held).where(condition if part is None else condition & (held.c.part == part)))
 
 
+def forget_uncertain(connection: Connection, key: int) -> Collection[PartName]:
+    """Forgets the organization's deletions that escrows cast doubt on, before those are thrown away.
+
+    Returns:
+        The parts that had any: only a full run tells now what is gone.
+    """
+    forgotten = delete(held).where(held.c.organization_id == key, ~_is_certain()).returning(held.c.part)
+    return {PartName(name) for name in connection.execute(forgotten).scalars()}
+
+
 def list_all(connection: Connection, key: int, skip: int, top: int) -> Sequence[HeldDeletionEntity]:
     """The organization's held deletions from ``skip`` on, at most ``top`` of them, by part and id."""
     rows = connection.execute(
@@ -170,11 +180,13 @@ def _count(connection: Connection, work: Slice, *conditions: ColumnElement[bool]
 
 
 def _is_certain() -> ColumnElement[bool]:
-    """Not where a later record of the object could not be read: perhaps it says that the object is there again."""
+    """Not where a record could not be read that perhaps says that the object is there: a later one of the object, or,
+    of an object that is missing, one that nobody can put a name to."""
+    unidentified = and_(held.c.reason == ABSENT, escrows.c.object_id.startswith(UNIDENTIFIED))
     put_aside = select(escrows.c.object_id).where(
         escrows.c.organization_id == held.c.organization_id,
         escrows.c.part == held.c.part,
-        escrows.c.object_id == held.c.object_id,
+        or_(escrows.c.object_id == held.c.object_id, unidentified),
     )
     return ~put_aside.correlate(held).exists()
 

@@ -107,6 +107,7 @@ def sweep_objects(
     Returns:
         The counts, and where to go on; None at the end.
     """
+    soft_deleted_too = soft_deleted_too and not escrows.any_without_id(connection, work)
     live, soft_deleted, cursor = sweep.find_unseen_objects(connection, work, soft_deleted_too=soft_deleted_too)
     held_deletions.hold(connection, work, [(object_id, held_deletions.ABSENT) for object_id in live], now)
     gone = [ObjectRecord(object_id, removal=Removal.HARD_DELETED) for object_id in soft_deleted]
@@ -210,21 +211,26 @@ def _refused(work: Slice, record: ObjectRecord) -> BrokenRecord:
 
 
 def sweep_links(connection: Connection, work: Slice, now: datetime) -> tuple[Counts, str | None]:
-    """Makes tombstones of the next links that a complete listing did not name.
+    """Makes tombstones of the next links that a complete listing did not name; of none where it had records that nobody
+    could put a name to, which may have been slices of any group's links.
 
     Returns:
         As ``sweep_objects``.
     """
+    if escrows.any_without_id(connection, work):
+        return Counts(), None
     unseen, cursor = sweep.find_unseen_links(connection, work)
     return _delete_links(connection, work, unseen, now), cursor
 
 
 def hold_links(connection: Connection, work: Slice, now: datetime) -> tuple[Counts, str | None]:
-    """Has the next links that a complete listing did not name wait for approval.
+    """Has the next links that a complete listing did not name wait for approval; else as ``sweep_links``.
 
     Returns:
         As ``sweep_objects``.
     """
+    if escrows.any_without_id(connection, work):
+        return Counts(), None
     unseen, cursor = sweep.find_unseen_links(connection, work)
     named = [(row.relation, row.source_id, row.target_id) for row in unseen]
     held_deletions.hold_links(connection, work, named, now)

@@ -114,6 +114,7 @@ def restart(services: Services, key: int, scope: RestartScope, *, sent_again: bo
         elif RestartScope.WATERMARK in scope:
             slices.require_full_run(connection, key, organization.entity.parts)
         if RestartScope.ESCROWS in scope:
+            slices.require_full_run(connection, key, held_deletions.forget_uncertain(connection, key))
             escrows.clear(connection, key)
         if RestartScope.FORCE_DELETES in scope:
             held_deletions.approve(connection, key)

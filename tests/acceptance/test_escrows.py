@@ -366,6 +366,49 @@ def test_a_record_without_an_id_is_listed_until_a_full_run_can_read_all(applicat
     assert listed(application) == []
 
 
+@pytest.mark.parametrize("escrows_forgotten", [False, True])
+@pytest.mark.parametrize("collection", ["users", "groups", "sites"])
+def test_a_full_run_that_cannot_put_a_name_to_a_record_takes_nothing_for_gone(
+    application: Application, collection: str, escrows_forgotten: bool
+) -> None:
+    people = [create(application, "users") for _ in range(45)]
+    group_id = create(application, "groups", members=people, owners=people[:3])
+    object_id = {"users": people[0], "groups": group_id, "sites": create(application, "sites")}[collection]
+    application.synchronize()
+    rule = {"path": f"/{collection}/delta", "kind": "rewrite", "find": rf'\{{"id":"{object_id}"', "replace": '{"id":5'}
+    application.control("POST", "/faults", [rule])
+
+    assert application.synchronize(type="Full")["status"] == "EntryLevelErrors"
+    assert application.compare().differences == []
+
+    if escrows_forgotten:
+        restart(application, "Escrows")
+        assert application.compare().differences == []
+    heal(application)
+    application.clock.forward(hours=1)
+    for _ in range(2):
+        application.synchronize()
+    assert application.compare().differences == []
+    assert (listed(application), listed(application, "heldDeletions")) == ([], [])
+
+
+def test_what_is_really_gone_goes_once_every_record_can_be_read_again(application: Application) -> None:
+    gone, unnamed = create(application, "users"), create(application, "users")
+    application.synchronize()
+    rule = {"path": "/users/delta", "kind": "rewrite", "find": rf'\{{"id":"{unnamed}"', "replace": '{"id":5'}
+    application.control("POST", "/faults", [rule])
+    application.control("DELETE", f"/users/{gone}?permanent=true")
+    application.control("POST", "/expireTokens", {"resource": "users"})
+    application.synchronize()
+    assert application.compare().differences == [f"users {gone}: not in the tenant"]
+
+    heal(application)
+    application.clock.forward(hours=1)
+    for _ in range(2):
+        application.synchronize()
+    assert application.compare().differences == []
+
+
 def test_a_record_that_never_has_an_id_costs_full_runs_less_and_less_often(application: Application) -> None:
     user_id = create(application, "users")
     rule = {"path": "/users/delta", "kind": "rewrite", "find": rf'\{{"id":"{user_id}"', "replace": '{"id":5'}

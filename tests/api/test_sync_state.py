@@ -138,7 +138,6 @@ def test_a_part_that_waits_for_graph_is_running(application: Application) -> Non
     assert {name: part["currentState"] and part["currentState"]["status"] for name, part in state["parts"].items()} == {
         **dict.fromkeys(PARTS),
         "sites": "Running",
-        "mailboxes": "Queued",
     }
     assert state["error"] == ""
     assert state["parts"]["sites"]["lastState"] is None

@@ -678,7 +678,7 @@ def test_a_part_that_is_switched_off_is_told_of_no_more_and_is_read_again_when_i
     assert (state["syncStatus"], state["type"], state["parts"]["sites"]) == ("Success", "Full", None)
     assert payloads(application, "sites") == kept
     assert application.client.get(f"/organizations/{NAME}").json()["parts"] == [
-        "users", "groups", "groupMembers", "teams",
+        "users", "groups", "groupMembers", "mailboxes", "teams", "channels",
     ]  # fmt: skip
 
     application.control("POST", "/sites", {"displayName": "New while it was off", "name": "new"})

@@ -31,7 +31,7 @@ def tenant() -> Iterator[TenantServer]:
 @pytest.fixture
 def application(monkeypatch: pytest.MonkeyPatch, database_url: str, tenant: TenantServer) -> Iterator[Application]:
     with running_application(monkeypatch, database_url, tenant, DELETION_THRESHOLD=str(THRESHOLD)) as running:
-        running.register()
+        running.register(parts=["users", "groups", "groupMembers", "sites", "teams"])
         yield running
         running.host.drain()
 

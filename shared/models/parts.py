@@ -2,7 +2,7 @@
 
 Each part reads its own Graph delta query, so that each has a cursor, permissions and failures of its own
 (docs/decisions/0002-a-cursor-for-every-part.md). What Graph has no delta query for is derived: it is asked for object
-by object of another part (graph.md §5; docs/decisions/0009-derived-parts.md).
+by object of another part (graph.md §5; docs/decisions/0010-derived-parts.md).
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from functools import cache
 
 from shared.cache.database import Database
-from shared.graph.client import GraphClients
+from shared.graph.clients import GraphClients
 from shared.settings import Settings, settings
 
 

@@ -27,7 +27,7 @@ from msgraph_core import APIVersion, GraphClientFactory
 from msgraph_core.middleware import GraphTelemetryHandler
 from msgraph_core.middleware.options import GraphTelemetryHandlerOption
 
-from shared.graph.failures import retry_after
+from shared.graph.failures import NoBody, retry_after
 
 if TYPE_CHECKING:
     from azure.core.credentials_async import AsyncTokenCredential
@@ -69,7 +69,7 @@ class Answer:
         resource_units: What Graph took for it from the organization's budget; 0 where it did not tell.
     """
 
-    body: bytes | None
+    body: bytes
     resource_units: int
 
 
@@ -130,12 +130,15 @@ class GraphConnection:
         Raises:
             kiota_abstractions.api_error.APIError: Graph answered with an error.
             httpx.HTTPError: Graph did not answer.
+            NoBody: There is nothing in the answer.
             azure.core.exceptions.AzureError: No token was issued.
         """
         # One for each request: several are under way at the same time.
         inspection = HeadersInspectionHandlerOption(inspect_request_headers=False)
         request.add_request_options([inspection])
         body = await self._adapter.send_primitive_async(request, "bytes", {"XXX": ODataError})
+        if body is None:
+            raise NoBody
         return Answer(body, _resource_units(inspection))
 
     async def close(self) -> None:

@@ -7,9 +7,8 @@ several hundred times as many (docs/decisions/0003-graph-answers-as-bytes.md).
 
 from __future__ import annotations
 
-import asyncio
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -18,9 +17,10 @@ from urllib.parse import urlsplit
 
 from shared.graph.batches import Answers, ask, path_of
 from shared.graph.clouds import CLOUDS
-from shared.graph.credentials import RenewableCredential, credential_for, secret_credential
-from shared.graph.failures import failure_of_answer, in_time
+from shared.graph.credentials import RenewableCredential
+from shared.graph.failures import NOT_OFFERED, in_time
 from shared.graph.pages import parse_links, parse_object, parse_page
+from shared.graph.sending import Sender, prioritized
 from shared.models.errors import (
     CursorExpired,
     GraphNotFound,
@@ -38,18 +38,13 @@ from shared.settings import Settings
 
 if TYPE_CHECKING:
     from azure.core.credentials_async import AsyncTokenCredential
-    from azure.core.exceptions import ClientAuthenticationError
     from kiota_abstractions.request_information import RequestInformation
-
-    from shared.graph.adapter import Answer
 
 
 _LINKS_PER_PAGE = 999
 """The most that Graph lists on one page (graph.md §4.3)."""
 _COUNT = re.compile(rb"(?:\xef\xbb\xbf)?\s*(\d{1,18})\s*")
 """No more digits than the database keeps, perhaps behind a byte order mark."""
-_NOT_OFFERED = frozenset({400, 404, 405, 501})
-"""How a delta query is refused that the tenant, or its cloud, does not have."""
 
 
 class GraphClient:
@@ -79,16 +74,17 @@ class GraphClient:
         self._timeout = settings.graph_timeout_seconds
         self._longest_wait = settings.graph_max_wait_seconds
         self._clock = clock
-        self._credential = RenewableCredential(make_credential)
-        self._connection = GraphConnection(
-            self._credential,
+        credential = RenewableCredential(make_credential)
+        connection = GraphConnection(
+            credential,
             cloud.scope,
             f"{self._root}/v1.0",
             timeout=settings.graph_timeout_seconds,
             longest_wait=settings.graph_max_wait_seconds,
             clock=clock,
         )
-        self._graph = self._connection.graph
+        self._graph = connection.graph
+        self._sender = Sender(connection, credential, self._timeout, clock)
 
     async def first_page(self, part: Part, *, low_priority: bool = False) -> Page:
         """The first page of the part's delta query, or of the list of all sites where Graph has none for sites.
@@ -101,19 +97,19 @@ class GraphClient:
         """The page behind a nextLink or deltaLink of what ``first_page`` began."""
         if part.collection == "sites" and _is_of_all_sites(link):
             request = self._following(self._graph.sites.get_all_sites, link)
-            return await self._all_sites(part, _prioritized(request, low_priority))
-        request = _prioritized(self._following(self._delta(part), link), low_priority)
+            return await self._all_sites(part, prioritized(request, low_priority))
+        request = prioritized(self._following(self._delta(part), link), low_priority)
         return await self._page(part, request, _delta_path(part))
 
     async def first_deleted_page(self, part: Part, *, low_priority: bool = False) -> Page:
         """The first page of the part's soft-deleted objects."""
         request = self._paged(self._request(self._deleted_items(part), select=list(part.properties)), self._page_size)
-        _prioritized(request, low_priority)
+        prioritized(request, low_priority)
         return await self._page(part, request, _deleted_items_path(part), soft_deleted=True)
 
     async def next_deleted_page(self, part: Part, link: str, *, low_priority: bool = False) -> Page:
         """The page behind a nextLink of the part's soft-deleted objects."""
-        request = _prioritized(self._following(self._deleted_items(part), link), low_priority)
+        request = prioritized(self._following(self._deleted_items(part), link), low_priority)
         return await self._page(part, request, _deleted_items_path(part), soft_deleted=True)
 
     async def read_object(self, part: Part, object_id: str) -> ObjectRecord | None:
@@ -158,7 +154,7 @@ class GraphClient:
         answers = ask(
             part,
             paths,
-            partial(self._post_batch, part, low_priority),
+            partial(self._sender.send_batch, part, f"{self._root}/v1.0", low_priority=low_priority),
             root=f"{self._root}/v1.0",
             longest_wait=self._longest_wait,
             clock=self._clock,
@@ -184,7 +180,7 @@ class GraphClient:
             return None
         request = self._request(self._collection(part).count)
         try:
-            return await self._count(part, _prioritized(request, low_priority), f"/{part.collection}/$count")
+            return await self._count(part, prioritized(request, low_priority), f"/{part.collection}/$count")
         except GraphThrottled:
             # Whoever asked for the number asks for the first page next, and that is not to be done before the time.
             raise
@@ -208,7 +204,7 @@ class GraphClient:
 
     async def close(self) -> None:
         """Closes the connections."""
-        await self._connection.close()
+        await self._sender.close()
 
     def _delta(self, part: Part) -> Any:
         return getattr(self._graph, part.collection).delta
@@ -261,13 +257,13 @@ class GraphClient:
     async def _first_page(self, part: Part, size: int, low_priority: bool) -> Page:
         request = self._paged(self._request(self._delta(part), select=list(part.select)), size)
         try:
-            return await self._page(part, _prioritized(request, low_priority), _delta_path(part))
+            return await self._page(part, prioritized(request, low_priority), _delta_path(part))
         except GraphRefused as refusal:
-            if part.collection != "sites" or refusal.status not in _NOT_OFFERED:
+            if part.collection != "sites" or refusal.status not in NOT_OFFERED:
                 raise
         builder = self._graph.sites.get_all_sites
         request = self._paged(self._request(builder, select=list(part.select)), size)
-        return await self._all_sites(part, _prioritized(request, low_priority))
+        return await self._all_sites(part, prioritized(request, low_priority))
 
     async def _all_sites(self, part: Part, request: RequestInformation) -> Page:
         page = await self._page(part, request, "/sites/getAllSites")
@@ -288,16 +284,6 @@ class GraphClient:
             followed.add(link)
             request = builder.with_url(link).to_get_request_information()
 
-    async def _post_batch(self, part: Part, low_priority: bool, body: bytes) -> bytes:
-        from kiota_abstractions.method import Method
-        from kiota_abstractions.request_information import RequestInformation
-
-        # The SDK's own batch items hold absolute addresses, which Graph does not take.
-        request = RequestInformation(Method.POST, f"{self._root}/v1.0/$batch")
-        request.headers.try_add("Accept", "application/json")
-        request.set_stream_content(body, "application/json")
-        return await self._send(part, _prioritized(request, low_priority), "/$batch")
-
     async def _some_object(self, part: Part) -> Sequence[str]:
         """The id of one object of the part, if it has any."""
         teams = {"filter": "resourceProvisioningOptions/Any(x:x eq 'Team')"} if part.name is PartName.TEAMS else {}
@@ -306,120 +292,13 @@ class GraphClient:
         return [record.object_id for record in page.records[:1]]
 
     async def _page(self, part: Part, request: RequestInformation, path: str, *, soft_deleted: bool = False) -> Page:
-        body, resource_units = await self._answer(part, request, path)
-        page = parse_page(body, part, soft_deleted=soft_deleted)
+        answer = await self._sender.send(part, request, path)
+        page = parse_page(answer.body, part, soft_deleted=soft_deleted)
         self._refuse_foreign(page.next_link, page.delta_link)
-        return replace(page, resource_units=resource_units)
+        return replace(page, resource_units=answer.resource_units)
 
     async def _send(self, part: Part, request: RequestInformation, path: str) -> bytes:
-        body, _ = await self._answer(part, request, path)
-        return body
-
-    async def _answer(self, part: Part, request: RequestInformation, path: str) -> tuple[bytes, int]:
-        """The answer's body, and its resource units."""
-        import httpx
-        from azure.core.exceptions import AzureError, ClientAuthenticationError
-        from kiota_abstractions.api_error import APIError
-        from msgraph.generated.models.o_data_errors.o_data_error import ODataError
-
-        method = request.http_method.value if request.http_method else "GET"
-        asked = f"{method} {path}"
-        try:
-            async with asyncio.timeout(self._timeout):
-                answer = await self._send_with_valid_token(request)
-        except APIError as error:
-            code = error.error.code if isinstance(error, ODataError) and error.error else None
-            headers = _lower(error.response_headers or {})
-            status = error.response_status_code or 0
-            raise failure_of_answer(part, path, status, code, headers, self._clock(), method=method) from None
-        except ClientAuthenticationError as error:
-            raise GraphRefused(
-                "EncounteredCredentialError",
-                f"No token for {asked} was issued to the application ({_told_by_entra(error)}).",
-                tenant_actionable=True,
-            ) from None
-        except AzureError as error:
-            told = f"The authority gave no answer about a token for {asked} ({type(error).__name__})."
-            raise GraphUnavailable("NoAnswer", told) from None
-        except (httpx.HTTPError, TimeoutError) as error:
-            raise GraphUnavailable("NoAnswer", f"{asked} got no answer ({type(error).__name__}).") from None
-        except httpx.InvalidURL:
-            raise GraphRefused("BadRequest", f"{asked} cannot be asked: its address is not valid.") from None
-        if not isinstance(answer.body, bytes):
-            raise GraphUnavailable("MalformedAnswer", f"{asked} answered without a body.")
-        return answer.body, answer.resource_units
-
-    async def _send_with_valid_token(self, request: RequestInformation) -> Answer:
-        """As the connection's ``send``; a token that Graph refuses is replaced once, for it may have been revoked."""
-        from kiota_abstractions.api_error import APIError
-
-        issuer = self._credential.issuer
-        try:
-            return await self._connection.send(request)
-        except APIError as error:
-            if error.response_status_code != 401:
-                raise
-        await self._credential.renew(issuer)
-        request.headers.remove("Authorization")
-        return await self._connection.send(request)
-
-
-class GraphClients:
-    """The clients of this process, one for each organization: token caches and connections live in them."""
-
-    def __init__(self, settings: Settings, clock: Callable[[], datetime]) -> None:
-        self._settings = settings
-        self._clock = clock
-        self._clients: dict[int, GraphClient] = {}
-
-    def get(self, organization: Organization) -> GraphClient:
-        """The organization's client, made when first asked for."""
-        client = self._clients.get(organization.key)
-        if client is None:
-            client = self._clients[organization.key] = self.fresh(organization)
-        return client
-
-    def fresh(self, organization: Organization) -> GraphClient:
-        """A client that has no token yet, for the caller, who closes it.
-
-        Raises:
-            GraphRefused: The organization's credential cannot be made.
-        """
-        make_credential = partial(credential_for, organization.entity, self._settings.azure_client_id)
-        return GraphClient(organization, self._settings, self._clock, make_credential)
-
-    def with_secret(self, organization: Organization, client_id: str | None, client_secret: str) -> GraphClient:
-        """A client that signs in to the organization's tenant with a secret of the caller's, who closes it.
-
-        Args:
-            organization: Whose tenant and cloud it is.
-            client_id: The application that the secret belongs to; None for the organization's own.
-            client_secret: Kept by the client alone.
-
-        Raises:
-            GraphRefused: The client id or the secret is empty. Whether they are right shows with the first request.
-        """
-        application = str(organization.entity.application.client_id) if client_id is None else client_id
-        make_credential = partial(secret_credential, organization.entity, application, client_secret)
-        return GraphClient(organization, self._settings, self._clock, make_credential)
-
-    async def close(self) -> None:
-        """Closes all connections."""
-        while self._clients:
-            _, client = self._clients.popitem()
-            await client.close()
-
-
-def _told_by_entra(error: ClientAuthenticationError) -> str:
-    """Entra's own error number where it gave one; the rest of its message may name people and secrets."""
-    number = re.search(r"AADSTS\d+", error.message or "")
-    return number[0] if number else type(error).__name__
-
-
-def _prioritized(request: RequestInformation, low_priority: bool) -> RequestInformation:
-    if low_priority:
-        request.headers.try_add("x-ms-throttle-priority", "low")
-    return request
+        return (await self._sender.send(part, request, path)).body
 
 
 def _delta_path(part: Part) -> str:
@@ -443,7 +322,3 @@ def _origin(link: str) -> tuple[str, str] | None:
         return None
     default_port = {"https": ":443", "http": ":80"}.get(parts.scheme, "")
     return parts.scheme, parts.netloc.lower().removesuffix(default_port)
-
-
-def _lower(headers: Mapping[str, str]) -> dict[str, str]:
-    return {name.lower(): value for name, value in headers.items()}

@@ -29,8 +29,14 @@ _EXPIRED_CODES = frozenset(
 _NOT_FOUND_CODES = frozenset({"request_resourcenotfound", "itemnotfound"})
 # What the answer says about itself is kept and shown: anything else than a name or a number could be anything.
 _PLAIN = re.compile(r"[\w.:-]{1,128}", re.ASCII)
+NOT_OFFERED = frozenset({400, 404, 405, 501})
+"""How a request is refused that a tenant's cloud does not have at all."""
 _RETRY_WITHOUT_ADVICE_SECONDS = 60.0
 _LONGEST_WAIT_SECONDS = 86_400.0
+
+
+class NoBody(Exception):
+    """Graph's answer is empty."""
 
 
 def failure_of_answer(

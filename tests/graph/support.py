@@ -14,7 +14,8 @@ import orjson
 import pytest
 
 from local.tenant import Options, TenantServer
-from shared.graph.client import GraphClient, GraphClients
+from shared.graph.client import GraphClient
+from shared.graph.clients import GraphClients
 from shared.models.organizations import Organization, OrganizationEntity
 from shared.models.parts import CATALOGUE, Part, PartName
 from shared.models.records import Page

@@ -235,3 +235,25 @@ def test_a_probe_names_the_permission_of_the_source_when_that_is_refused(graph: 
     with pytest.raises(GraphRefused) as raised:
         graph.run(graph.client().probe(MAILBOXES))
     assert USERS.permission in raised.value.message
+
+
+@pytest.mark.parametrize("status", [404, 405, 501])
+def test_where_there_is_no_batch_the_objects_are_asked_about_one_by_one(graph: Graph, status: int) -> None:
+    wanted = {found["id"]: found["userPurpose"] for found in graph.truth("mailboxes")}
+    ids = [*list(wanted)[:5], "00000000-0000-0000-0000-000000000000"]
+    graph.control("/faults", [{"path": r"/\$batch$", "status": status}])
+
+    answers = graph.run(graph.client().ask(MAILBOXES, ids))
+
+    assert answers == {object_id: [{"userPurpose": wanted[object_id]}] for object_id in ids[:5]} | {ids[5]: []}
+
+
+def test_where_there_is_no_batch_an_error_is_still_that_of_its_object(graph: Graph) -> None:
+    first, second = [found["id"] for found in graph.truth("mailboxes")][:2]
+    faults = [{"path": r"/\$batch$", "status": 404}, {"path": f"/users/{first}/", "status": 403}]
+    graph.control("/faults", faults)
+
+    answers = graph.run(graph.client().ask(MAILBOXES, [first, second]))
+
+    assert isinstance(answers[first], GraphRefused)
+    assert not isinstance(answers[second], GraphRefused)

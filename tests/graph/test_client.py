@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from shared.graph.client import GraphClients
+from shared.graph.clients import GraphClients
 from shared.models.errors import (
     CursorExpired,
     GraphNotFound,

@@ -33,11 +33,12 @@ _DIRECTORY_PARTS = tuple(part.name for part in CATALOGUE.values() if part.takes_
 
 def write_links(
     connection: Connection, work: Slice, records: Sequence[ObjectRecord], change_number: int, now: datetime
-) -> tuple[int, Counter[PartName]]:
+) -> tuple[int, Counter[PartName], bool]:
     """Brings the link rows in step with the records; the last word of a page on a link counts.
 
     Returns:
-        The number of rows written, and by how much the numbers of live entries changed.
+        The number of rows written, by how much the numbers of live entries changed, and whether links ended only
+        because a list of all links did not name them: it leaves out what was soft-deleted a moment ago too.
     """
     changes: dict[LinkKey, LinkChange] = {
         (change.relation, record.object_id, change.target_id): change
@@ -69,7 +70,7 @@ def write_links(
     ended = _not_among(connection, work, [record for record in records if record.links_complete])
     more_rows, more_entries = delete_links(connection, ended, change_number, now)
     entries.update(more_entries)
-    return len(rows) + more_rows, entries
+    return len(rows) + more_rows, entries, bool(ended)
 
 
 def delete_links_of(
@@ -78,7 +79,7 @@ def delete_links_of(
     """Makes tombstones of all links from and to objects that are gone for good; Graph need not name them.
 
     Returns:
-        As ``write_links``.
+        As ``delete_links``.
     """
     query = select(links).where(links.c.organization_id == key, links.c.deleted_at.is_(None))
     outgoing = [(relation, object_id) for relation in RELATIONS for object_id in ids]
@@ -103,7 +104,7 @@ def delete_links(
     """Makes tombstones of live links; ``generation`` replaces theirs where it is given.
 
     Returns:
-        As ``write_links``.
+        The number of rows written, and by how much the numbers of live entries changed.
     """
     entries: Counter[PartName] = Counter()
     tombstones: list[bulk.Row] = []

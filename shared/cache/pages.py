@@ -72,7 +72,10 @@ def apply_records(
     entries: Counter[PartName] = Counter({work.part.name: written.added_entries})
     link_rows = _take_links_along(connection, work, written.hard_deleted, change_number, now, entries)
     if work.part.relations:
-        rows, changed = write_links(connection, work, records, change_number, now)
+        rows, changed, unproven = write_links(connection, work, records, change_number, now)
+        if unproven and work.run_id:
+            # Work outside of runs makes up for nothing: the delta query still tells which links ended.
+            slices.require_full_run(connection, key, [work.part.name])
         link_rows += rows
         _add(entries, changed)
     slices.add_entries(connection, key, entries.items())

@@ -171,8 +171,9 @@ def _apply_retries(
         for object_id in disappeared
         if objects.find_live(connection, work.organization.key, work.part.name, object_id) is not None
     ]
-    if disappeared and not work.part.keeps_objects and PartName.GROUPS not in work.organization.entity.parts:
-        # Nor does another part know whether the links are to go: a complete listing does.
+    another_part_knows = not work.part.keeps_objects and PartName.GROUPS in work.organization.entity.parts
+    if disappeared and not another_part_knows and (work.part.deleted_items or work.part.relations):
+        # Nor is it known whether it went for good, and its links with it: complete listings tell.
         slices.require_full_run(connection, work.organization.key, [work.part.name])
     page = Page(
         records=gone + [answer for answer in answers if isinstance(answer, ObjectRecord)],

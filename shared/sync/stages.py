@@ -41,8 +41,8 @@ from shared.services import Services
 from shared.sync import derived
 
 _RETRIES_AT_ONCE = 8
-_LONGEST_READING_SECONDS = 300
-"""For an object with all its links, page by page; well within a function's ten minutes (host.json)."""
+_PAGES_TIME = 3
+"""How often the time of one page an object may take with all its links: well within a slice's ten minutes."""
 
 _Step = Callable[[Connection, Slice, datetime], tuple[Counts, Slice]]
 
@@ -137,7 +137,8 @@ async def _retry(services: Services, work: Slice, deadline: datetime) -> Slice:
             if services.now() >= deadline:
                 return work
             continue
-        answers = await asyncio.gather(*(_read_again(client, part, identifier) for identifier in ids))
+        seconds = _PAGES_TIME * services.settings.graph_timeout_seconds
+        answers = await asyncio.gather(*(_read_again(client, part, identifier, seconds) for identifier in ids))
         work = await _step(services, work, partial(_apply_retries, services, failed_before, answers))
         if any(isinstance(answer, GraphUnavailable) for answer in answers):
             # What else is due waits for the next run: where Graph has no time for these, the rest must go on.
@@ -146,9 +147,11 @@ async def _retry(services: Services, work: Slice, deadline: datetime) -> Slice:
             return work
 
 
-async def _read_again(client: GraphClient, part: Part, identifier: str) -> ObjectRecord | SynchronizationFailure | None:
+async def _read_again(
+    client: GraphClient, part: Part, identifier: str, seconds: float
+) -> ObjectRecord | SynchronizationFailure | None:
     try:
-        return await in_time(client.read_object(part, identifier), _LONGEST_READING_SECONDS)
+        return await in_time(client.read_object(part, identifier), seconds)
     except SynchronizationFailure as failure:
         # That Graph answers nothing but errors for this one object must not fail the part every time.
         return failure

@@ -132,8 +132,8 @@ def test_statements_that_fail_now_and_then_for_any_reason_delay_a_run_and_no_mor
             connection.execute("CREATE SEQUENCE trouble")
             trouble = (
                 "CREATE FUNCTION trouble() RETURNS trigger LANGUAGE plpgsql AS $$ DECLARE turn bigint; BEGIN"
-                " turn := nextval('trouble'); IF turn % 7 = 0 THEN RAISE EXCEPTION 'row %', NEW USING ERRCODE ="
-                f" CASE turn / 7 % {len(STATES)} {choice} END; END IF; RETURN NEW; END $$"
+                " turn := nextval('trouble'); IF turn % 11 = 0 THEN RAISE EXCEPTION 'row %', NEW USING ERRCODE ="
+                f" CASE turn / 11 % {len(STATES)} {choice} END; END IF; RETURN NEW; END $$"
             )
             connection.execute(trouble.encode())
             connection.execute(

@@ -49,8 +49,7 @@ def time_passes(application: Application, hours: int, step: int = 1) -> None:
 
 
 def last_types(application: Application) -> set[str]:
-    states = [part["lastState"] for part in application.sync_state()["parts"].values()]
-    return {state["type"] for state in states if state is not None}
+    return {part["lastState"]["type"] for part in application.sync_state()["parts"].values() if part is not None}
 
 
 def test_a_paused_jobs_cursors_are_used_once_a_day_and_what_came_meanwhile_is_read_when_it_is_started(

@@ -75,7 +75,9 @@ def drifts(application: Application) -> dict[str, int | None]:
 
 
 def last_types(application: Application) -> dict[str, str]:
-    return {name: part["lastState"]["type"] for name, part in application.sync_state()["parts"].items()}
+    return {
+        name: part["lastState"]["type"] for name, part in application.sync_state()["parts"].items() if part is not None
+    }
 
 
 def change(application: Application, *statements: Any) -> None:

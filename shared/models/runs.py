@@ -77,7 +77,8 @@ class PartRun:
     Attributes:
         completed: Objects received so far.
         total: Objects expected, when Graph tells.
-        resource_units: What Graph took for the part's pages so far (graph.md §6).
+        resource_units: What Graph took for the part's pages so far; only the directory and SharePoint count in such
+            units (graph.md §6).
         next_attempt: When the part goes on that Graph told to wait; None while it does not wait for that.
     """
 

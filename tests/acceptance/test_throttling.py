@@ -30,7 +30,7 @@ def tenant() -> Iterator[TenantServer]:
 @pytest.fixture
 def application(monkeypatch: pytest.MonkeyPatch, database_url: str, tenant: TenantServer) -> Iterator[Application]:
     with running_application(monkeypatch, database_url, tenant, GRAPH_PAGE_SIZE=str(PAGE_SIZE)) as running:
-        running.register()
+        running.register(parts=[*DIRECTORY_PARTS, "sites"])
         yield running
         running.host.drain()
 

@@ -259,8 +259,18 @@ class TestStart:
             "endTime": None,
             "error": None,
             "counts": dict.fromkeys(COUNTS, 0),
+            "resourceUnits": 0,
             "parts": [
-                {"part": part, "type": "Full", "status": "Queued", "completed": 0, "total": None, "error": None}
+                {
+                    "part": part,
+                    "type": "Full",
+                    "status": "Queued",
+                    "completed": 0,
+                    "total": None,
+                    "resourceUnits": 0,
+                    "nextAttempt": None,
+                    "error": None,
+                }
                 for part in PARTS
             ],
         }

@@ -11,7 +11,7 @@ import orjson
 from sqlalchemy import Connection, Row
 from sqlalchemy.exc import DataError
 
-from shared.cache import escrows, held_deletions, slices, sweep
+from shared.cache import escrows, held_deletions, part_states, sweep
 from shared.cache.bulk import RowsRefused
 from shared.cache.links import LINKED_PARTS, delete_links, delete_links_of, find_live, write_links
 from shared.cache.objects import write_objects
@@ -66,25 +66,25 @@ def apply_records(
     change_number = next_change_number(connection, key)
     written = write_objects(connection, work, records, change_number, now, holds_deletions=holds_deletions)
     if written.links_unknown:
-        slices.require_full_run(connection, key, LINKED_PARTS)
+        part_states.require_full_run(connection, key, LINKED_PARTS)
     if written.incomplete and work.type is RunType.INCREMENTAL:
-        slices.require_full_run(connection, key, [work.part.name])
+        part_states.require_full_run(connection, key, [work.part.name])
     entries: Counter[PartName] = Counter({work.part.name: written.added_entries})
     link_rows = _take_links_along(connection, work, written.hard_deleted, change_number, now, entries)
     if work.part.relations:
         rows, changed, unproven = write_links(connection, work, records, change_number, now)
         if unproven and work.run_id:
             # Work outside of runs makes up for nothing: the delta query still tells which links ended.
-            slices.require_full_run(connection, key, [work.part.name])
+            part_states.require_full_run(connection, key, [work.part.name])
         link_rows += rows
         _add(entries, changed)
-    slices.add_entries(connection, key, entries.items())
+    part_states.add_entries(connection, key, entries.items())
     held_deletions.hold(connection, work, written.held, now)
     held = {object_id for object_id, _ in written.held}
     there = [record for record in records if record.object_id not in held]
     released = held_deletions.release(connection, work, [record.object_id for record in there])
     if any(_has_unknown_links(work, record, released) for record in there):
-        slices.require_full_run(connection, key, LINKED_PARTS)
+        part_states.require_full_run(connection, key, LINKED_PARTS)
     whole = {record.object_id for record in records if _tells_everything(work, record)}
     escrows.forget(connection, key, work.part.name, whole)
     if work.type is RunType.INCREMENTAL:
@@ -132,7 +132,7 @@ def carry_out_deletions(
     waiting = held_deletions.count_objects(connection, work)
     too_many = threshold is not None and waiting > threshold
     if threshold is not None and work.part.keeps_objects and waiting > _A_HANDFUL:
-        too_many |= waiting > share * slices.count_entries(connection, work)
+        too_many |= waiting > share * part_states.count_entries(connection, work)
     removals = held_deletions.next_removals(connection, work, approved_only=too_many, limit=sweep.ROWS_PER_TRANSACTION)
     if removals:
         return _carry_out(connection, work, removals, now), True
@@ -245,20 +245,20 @@ def require_rebuild(connection: Connection, key: int, names: Sequence[PartName])
 
     Their live entries are counted now and once more at that run's end: on a wrong number it could not even begin.
     """
-    slices.require_full_run(connection, key, names, rebuild=True)
+    part_states.require_full_run(connection, key, names, rebuild=True)
     for name in names:
         recount_entries(connection, key, name)
 
 
 def recount_entries(connection: Connection, key: int, name: PartName) -> None:
     """Counts a part's live entries in the cache, whatever was counted before."""
-    slices.set_entries(connection, key, name, sweep.count_live(connection, key, name))
+    part_states.set_entries(connection, key, name, sweep.count_live(connection, key, name))
 
 
 def _delete_links(connection: Connection, work: Slice, gone: Sequence[Row[Any]], now: datetime) -> Counts:
     key = work.organization.key
     rows, entries = delete_links(connection, gone, next_change_number(connection, key), now, work.generation)
-    slices.add_entries(connection, key, entries.items())
+    part_states.add_entries(connection, key, entries.items())
     return Counts(exports=rows, exported=rows)
 
 

@@ -2,97 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, and_, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, and_, or_, select, update
 
-from shared.cache import organizations, runs, throttles
+from shared.cache import organizations, part_states, runs, throttles, waiting_parts
 from shared.cache.escrows import EscrowCounts
 from shared.cache.selections import selected, selection_text
-from shared.cache.tables import jobs, parts, run_parts
+from shared.cache.tables import parts, run_parts
 from shared.cache.tables import runs as runs_table
 from shared.models.errors import NotFound, SharedWait
 from shared.models.organizations import Organization
-from shared.models.parts import CATALOGUE, Part, PartName
+from shared.models.parts import Part, PartName
 from shared.models.runs import Counts, RunStatus, RunType
 from shared.models.slices import WITHOUT_DELTA, Slice, SliceMessage, Stage, StaleSlice
-from shared.models.synchronization import StatusCode, SynchronizationError
-
-
-def enqueue(
-    connection: Connection,
-    key: int,
-    run_id: str,
-    now: datetime,
-    requeue_after: timedelta,
-    *,
-    source: PartName | None = None,
-) -> list[SliceMessage]:
-    """The messages that set a run's queued parts going; the planner sends them again if nothing comes of them.
-
-    A part whose source is in the run too has to wait until that is over.
-
-    Args:
-        source: The part that is over, of whose derived parts alone the messages are wanted.
-    """
-    waiting = _waiting(connection, key, run_id)
-    wanted = [part.name for part in CATALOGUE.values() if source is None or part.source == source]
-    rows = connection.execute(
-        update(run_parts)
-        .where(
-            run_parts.c.organization_id == key,
-            run_parts.c.run_id == run_id,
-            run_parts.c.status == RunStatus.QUEUED,
-            run_parts.c.part.in_(wanted),
-        )
-        .values(wake_at=now + requeue_after)
-        .returning(*run_parts.c)
-    ).all()
-    ready = [row for row in rows if row.part not in waiting]
-    return [_message(row) for row in sorted(ready, key=lambda row: list(CATALOGUE).index(PartName(row.part)))]
-
-
-def resume(connection: Connection, key: int, now: datetime, requeue_after: timedelta) -> list[SliceMessage]:
-    """The messages with which the running run of a job goes on that was paused."""
-    rows = connection.execute(
-        update(run_parts)
-        .where(
-            run_parts.c.organization_id == key,
-            run_parts.c.wake_at.is_not(None),
-            run_parts.c.lease_until.is_(None),
-        )
-        .values(wake_at=now + requeue_after)
-        .returning(*run_parts.c)
-    ).all()
-    return [_message(row) for row in rows]
-
-
-def require_full_run(connection: Connection, key: int, names: Iterable[PartName], *, rebuild: bool = False) -> None:
-    """Has these parts of the organization read in full the next time; a generation that has begun does not count.
-
-    Args:
-        rebuild: Whether that run writes every row again, and counts the entries anew.
-    """
-    values: dict[str, Any] = {"full_run_required": True, "full_run_required_after": parts.c.generation}
-    if rebuild:
-        values["rebuild"] = True
-    connection.execute(
-        update(parts).where(parts.c.organization_id == key, parts.c.part.in_(list(names))).values(**values)
-    )
-
-
-def wake(connection: Connection, now: datetime, requeue_after: timedelta) -> list[SliceMessage]:
-    """The messages for parts whose time to be woken has come: expired leases, waits that are over, lost messages."""
-    rows = connection.execute(
-        update(run_parts)
-        .where(run_parts.c.wake_at <= now, or_(run_parts.c.organization_id.not_in(_paused()), _runs_though_paused()))
-        .values(wake_at=now + requeue_after)
-        .returning(*run_parts.c)
-    ).all()
-    return [_message(row) for row in rows]
+from shared.models.synchronization import SynchronizationError
 
 
 def take(
@@ -135,11 +61,11 @@ def take(
     ).one_or_none()
     if (
         row is None
-        or _rests(connection, key, message)
+        or waiting_parts.rests(connection, key, message.activity_identifier)
         or not _running(connection, key, message.activity_identifier, now)
     ):
         return None
-    if row.status == RunStatus.QUEUED and row.part in _waiting(connection, key, row.run_id):
+    if row.status == RunStatus.QUEUED and row.part in waiting_parts.find_waiting(connection, key, row.run_id):
         return None
     state = connection.execute(select(parts).where(parts.c.organization_id == key, parts.c.part == message.part)).one()
     part = selected(PartName(row.part), state.wanted_selection)
@@ -248,8 +174,8 @@ def restart_full(connection: Connection, work: Slice) -> Slice:
     Raises:
         StaleSlice: The lease is lost.
     """
-    generation = _next_generation(connection, work.organization.key, work.part.name)
-    connection.execute(_update_part(work.organization.key, work.part.name).values(full_run_required=True))
+    generation = part_states.next_generation(connection, work.organization.key, work.part.name)
+    part_states.change(connection, work.organization.key, work.part.name, full_run_required=True)
     _update_leased(
         connection,
         work,
@@ -383,36 +309,7 @@ def finish_part(
         }
         if work.type is RunType.FULL:
             values["listed_at"] = work.started_at
-    connection.execute(_update_part(key, name).values(**values))
-
-
-def add_entries(connection: Connection, key: int, added: Iterable[tuple[PartName, int]]) -> None:
-    """Keeps the numbers of live entries in step."""
-    for name, number in added:
-        if number:
-            connection.execute(_update_part(key, name).values(entry_count=parts.c.entry_count + number))
-
-
-def count_entries(connection: Connection, work: Slice) -> int:
-    """The part's number of live entries."""
-    query = select(parts.c.entry_count).where(
-        parts.c.organization_id == work.organization.key, parts.c.part == work.part.name
-    )
-    return connection.execute(query).scalar_one()
-
-
-def set_entries(connection: Connection, key: int, name: PartName, number: int) -> None:
-    """Replaces a part's number of live entries."""
-    connection.execute(_update_part(key, name).values(entry_count=number))
-
-
-def _message(row: Row[Any]) -> SliceMessage:
-    return SliceMessage(
-        organization_key=row.organization_id,
-        activity_identifier=row.run_id,
-        part=PartName(row.part),
-        fence=row.fence,
-    )
+    part_states.change(connection, key, name, **values)
 
 
 def _put_to_sleep(connection: Connection, row: Row[Any], wait: SharedWait) -> None:
@@ -425,46 +322,11 @@ def _put_to_sleep(connection: Connection, row: Row[Any], wait: SharedWait) -> No
     )
 
 
-def _paused() -> Select[int]:
-    return select(jobs.c.organization_id).where(jobs.c.status_code == StatusCode.PAUSED)
-
-
-def _rests(connection: Connection, key: int, message: SliceMessage) -> bool:
-    """Whether the job is paused, and the run is none that goes on all the same."""
-    of_run = and_(run_parts.c.organization_id == key, run_parts.c.run_id == message.activity_identifier)
-    paused = select(run_parts.c.part).where(of_run, run_parts.c.organization_id.in_(_paused()), ~_runs_though_paused())
-    return connection.execute(paused).first() is not None
-
-
-def _runs_though_paused() -> ColumnElement[bool]:
-    """Of a row of ``run_parts``: whether its run keeps cursors, which a pause must not let grow too old."""
-    keeping = select(runs_table.c.run_id).where(
-        runs_table.c.organization_id == run_parts.c.organization_id,
-        runs_table.c.run_id == run_parts.c.run_id,
-        runs_table.c.keeps_cursors,
-    )
-    return keeping.correlate(run_parts).exists()
-
-
 def _running(connection: Connection, key: int, run_id: str, now: datetime) -> bool:
     status = connection.execute(
         select(runs_table.c.status).where(runs_table.c.organization_id == key, runs_table.c.run_id == run_id)
     ).scalar_one()
     return status == RunStatus.RUNNING or runs.start(connection, key, run_id, now)
-
-
-def _waiting(connection: Connection, key: int, run_id: str) -> Collection[str]:
-    """The run's parts whose source is in the run too and is not over yet."""
-    unfinished = set(
-        connection.execute(
-            select(run_parts.c.part).where(
-                run_parts.c.organization_id == key,
-                run_parts.c.run_id == run_id,
-                run_parts.c.status.in_(runs.UNFINISHED),
-            )
-        ).scalars()
-    )
-    return {part.name for part in CATALOGUE.values() if part.source in unfinished}
 
 
 def _is_outdated(part: Part, listed_at: datetime | None, now: datetime, relist_after: timedelta) -> bool:
@@ -490,24 +352,8 @@ def _beginning(
         "started_at": now,
         "type": RunType.FULL if full else RunType.INCREMENTAL,
         "cursor": None if full else state.delta_link,
-        "generation": _next_generation(connection, row.organization_id, row.part),
+        "generation": part_states.next_generation(connection, row.organization_id, row.part),
     }
-
-
-def parts_without_cursor(connection: Connection, key: int) -> Sequence[PartName]:
-    """The organization's parts that can only be read in full."""
-    rows = connection.execute(select(parts.c.part).where(parts.c.organization_id == key, parts.c.full_run_required))
-    return [PartName(name) for name in rows.scalars()]
-
-
-def _next_generation(connection: Connection, key: int, name: str) -> int:
-    return connection.execute(
-        _update_part(key, name).values(generation=parts.c.generation + 1).returning(parts.c.generation)
-    ).scalar_one()
-
-
-def _update_part(key: int, name: str) -> Any:
-    return update(parts).where(parts.c.organization_id == key, parts.c.part == name)
 
 
 def _same_part(key: int, run_id: str, name: str) -> ColumnElement[bool]:

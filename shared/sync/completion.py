@@ -6,7 +6,18 @@ from dataclasses import replace
 
 from sqlalchemy import Connection
 
-from shared.cache import cursors, escrows, held_deletions, jobs, organizations, pages, runs, slices
+from shared.cache import (
+    cursors,
+    escrows,
+    held_deletions,
+    jobs,
+    organizations,
+    pages,
+    part_states,
+    runs,
+    slices,
+    waiting_parts,
+)
 from shared.models.jobs import Job
 from shared.models.organizations import Organization
 from shared.models.runs import Run, RunStatus, RunType
@@ -39,7 +50,7 @@ def finish_part(
     assert run is not None
     if not all(part.status.finished for part in run.parts):
         requeue_after = services.settings.requeue_after
-        return slices.enqueue(connection, key, work.run_id, now, requeue_after, source=work.part.name)
+        return waiting_parts.enqueue(connection, key, work.run_id, now, requeue_after, source=work.part.name)
     job = _finish_run(connection, services, work.organization, run)
     if job.quarantine is not None:
         # What was asked for before waits with everything else for the next attempt.
@@ -49,7 +60,7 @@ def finish_part(
     if queued is None:
         return []
     jobs.save(connection, key, replace(job, next_run_time=None))
-    return slices.enqueue(connection, key, queued.activity_identifier, now, services.settings.requeue_after)
+    return waiting_parts.enqueue(connection, key, queued.activity_identifier, now, services.settings.requeue_after)
 
 
 def _finish_run(connection: Connection, services: Services, organization: Organization, run: Run) -> Job:
@@ -58,12 +69,12 @@ def _finish_run(connection: Connection, services: Services, organization: Organi
     runs.finish(connection, key, run, now)
     before, rules = jobs.read(connection, key), QuarantineRules.of(services.settings)
     enabled = organization.entity.parts
-    unread = [name for name in slices.parts_without_cursor(connection, key) if name in enabled]
+    unread = [name for name in part_states.parts_without_cursor(connection, key) if name in enabled]
     held_back = held_deletions.are_held_back(connection, key)
     backlog = Backlog(escrows.count_waiting(connection, key), enabled, unread, held_back)
     if prunes_escrows(before, run, backlog, rules):
         # Nobody names the objects again unless they are all read again.
-        slices.require_full_run(connection, key, backlog.escrows)
+        part_states.require_full_run(connection, key, backlog.escrows)
         escrows.clear(connection, key)
     counted_from = runs.last_start_by_plan(connection, key) if run.keeps_cursors else run.start_time
     job = job_after_run(before, run, backlog, rules, now, counted_from)

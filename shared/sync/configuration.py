@@ -8,7 +8,7 @@ from datetime import timedelta
 
 from sqlalchemy import Connection
 
-from shared.cache import escrows, held_deletions, jobs, organizations, runs, selections, slices
+from shared.cache import escrows, held_deletions, jobs, organizations, part_states, runs, selections
 from shared.models.errors import Conflict
 from shared.models.job_settings import JobSettings
 from shared.models.jobs import Job
@@ -102,7 +102,7 @@ def _select(
             escrows.clear(connection, key, name)
             held_deletions.clear(connection, key, name)
     runs.cancel_unfinished(connection, key, services.now())
-    slices.require_full_run(connection, key, now)
+    part_states.require_full_run(connection, key, now)
     job = replace(jobs.read(connection, key), initial_run_pending=True)
     if job.schedule_state is not ScheduleState.ACTIVE or job.quarantine is not None:
         # A run that was cancelled just now was perhaps the quarantine's next attempt.

@@ -8,7 +8,17 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
-from shared.cache import cursors, escrows, held_deletions, jobs, organizations, pages, runs, slices
+from shared.cache import (
+    cursors,
+    escrows,
+    held_deletions,
+    jobs,
+    organizations,
+    pages,
+    part_states,
+    runs,
+    waiting_parts,
+)
 from shared.models.errors import BadRequest, Conflict
 from shared.models.jobs import Restart
 from shared.models.organizations import AuthenticationType, Organization
@@ -112,9 +122,9 @@ def restart(services: Services, key: int, scope: RestartScope, *, sent_again: bo
         if RestartScope.CONNECTOR_DATA_STORE in scope:
             pages.require_rebuild(connection, key, organization.entity.parts)
         elif RestartScope.WATERMARK in scope:
-            slices.require_full_run(connection, key, organization.entity.parts)
+            part_states.require_full_run(connection, key, organization.entity.parts)
         if RestartScope.ESCROWS in scope:
-            slices.require_full_run(connection, key, held_deletions.forget_uncertain(connection, key))
+            part_states.require_full_run(connection, key, held_deletions.forget_uncertain(connection, key))
             escrows.clear(connection, key)
         if RestartScope.FORCE_DELETES in scope:
             held_deletions.approve(connection, key)
@@ -209,4 +219,4 @@ def _move(connection: Connection, services: Services, key: int, event: Event) ->
     if before is not Condition.PAUSED:
         return []
     runs.set_keeps_cursors(connection, key, keeps_cursors=False)
-    return slices.resume(connection, key, services.now(), services.settings.requeue_after)
+    return waiting_parts.resume(connection, key, services.now(), services.settings.requeue_after)

@@ -16,7 +16,7 @@ from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Connection
 
-from shared.cache import organizations, pages, parity, slices
+from shared.cache import organizations, pages, parity, part_states
 from shared.cache.parity import PartToCheck
 from shared.graph.client import GraphClient
 from shared.models.errors import GraphNotFound, NotFound, SynchronizationFailure
@@ -168,7 +168,7 @@ def _settle(connection: Connection, services: Services, key: int, part: PartToCh
     again = services.now() + timedelta(minutes=services.settings.parity_recheck_minutes)
     parity.save(connection, key, part.name, found, again if verdict is Verdict.LOOK_AGAIN else None)
     if verdict is Verdict.HEAL:
-        slices.require_full_run(connection, key, [part.name])
+        part_states.require_full_run(connection, key, [part.name])
     miscounted = CATALOGUE[part.name].keeps_objects and part.entry_count != found.cached
     if miscounted or verdict is Verdict.HEAL:
         # A run adds what it brings to the number that people see, which has to be right before.

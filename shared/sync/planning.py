@@ -9,7 +9,7 @@ from datetime import timedelta
 
 from sqlalchemy import Connection
 
-from shared.cache import cursors, jobs, organizations, parity, purge, runs, slices
+from shared.cache import cursors, jobs, organizations, parity, part_states, purge, runs, waiting_parts
 from shared.models.errors import DatabaseBlocked, NotFound
 from shared.models.organizations import Organization
 from shared.models.parity import ParityMessage
@@ -52,7 +52,7 @@ def plan(services: Services) -> Plan:
         due = jobs.list_due(connection, now)
         purges = list(purge.list_removed(connection))
     with services.database.write() as connection:
-        messages = slices.wake(connection, now, services.settings.requeue_after)
+        messages = waiting_parts.wake(connection, now, services.settings.requeue_after)
     with services.database.write() as connection:
         drifted = parity.take_due(connection, now, now + services.settings.requeue_after)
     messages += _of_each(services, due, _start_due)
@@ -112,7 +112,7 @@ def _refresh_cursors(connection: Connection, services: Services, key: int) -> li
         _, messages = start_run(connection, services, organization, RunType.INCREMENTAL, due.stored, keeps_cursors=True)
     if condition is Condition.PAUSED and (due.stored or due.links_under_way):
         runs.set_keeps_cursors(connection, key, keeps_cursors=True)
-        messages = slices.resume(connection, key, now, services.settings.requeue_after)
+        messages = waiting_parts.resume(connection, key, now, services.settings.requeue_after)
     return messages
 
 
@@ -136,7 +136,7 @@ def start_run(
     key, now = organization.key, services.now()
     unfinished = runs.find_unfinished(connection, organization)
     running, queued = unfinished.get(RunStatus.RUNNING), unfinished.get(RunStatus.QUEUED)
-    without_cursor = slices.parts_without_cursor(connection, key)
+    without_cursor = part_states.parts_without_cursor(connection, key)
     decision = decide_start(run_type, wanted, without_cursor, running, queued)
     match decision:
         case Join():
@@ -151,4 +151,4 @@ def start_run(
             runs.add_parts(connection, key, run_id, decision.added)
     jobs.save(connection, key, replace(jobs.read(connection, key), next_run_time=None))
     waits = running is not None or isinstance(decision, Join)
-    return run_id, [] if waits else slices.enqueue(connection, key, run_id, now, services.settings.requeue_after)
+    return run_id, [] if waits else waiting_parts.enqueue(connection, key, run_id, now, services.settings.requeue_after)

@@ -20,7 +20,7 @@ from functools import partial
 
 from sqlalchemy import Connection
 
-from shared.cache import escrows, jobs, objects, pages, slices, staged_pages, sweep, throttles
+from shared.cache import escrows, jobs, objects, pages, part_states, slices, staged_pages, sweep, throttles
 from shared.graph.client import GraphClient
 from shared.graph.failures import in_time
 from shared.graph.pages import parse_page
@@ -177,7 +177,7 @@ def _apply_retries(
     another_part_knows = not work.part.keeps_objects and PartName.GROUPS in work.organization.entity.parts
     if disappeared and not another_part_knows and (work.part.deleted_items or work.part.relations):
         # Nor is it known whether it went for good, and its links with it: complete listings tell.
-        slices.require_full_run(connection, work.organization.key, [work.part.name])
+        part_states.require_full_run(connection, work.organization.key, [work.part.name])
     page = Page(
         records=gone + [answer for answer in answers if isinstance(answer, ObjectRecord)],
         broken=[
@@ -212,7 +212,7 @@ def _retried(services: Services, connection: Connection, work: Slice, now: datet
     nameless = escrows.list_due_without_id(connection, work, now)
     if nameless:
         escrows.put(connection, work, nameless, now, services.settings.escrow_retry)
-        slices.require_full_run(connection, work.organization.key, [work.part.name])
+        part_states.require_full_run(connection, work.organization.key, [work.part.name])
     return Counts(), replace(work, cursor=None, stage=Stage.DELETIONS)
 
 

@@ -10,7 +10,17 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select, update
 
-from shared.cache import escrows, held_deletions, jobs, organizations, pages, purge, selections, slices, sweep
+from shared.cache import (
+    escrows,
+    held_deletions,
+    jobs,
+    organizations,
+    pages,
+    part_states,
+    purge,
+    selections,
+    sweep,
+)
 from shared.cache import tables as t
 from shared.models.escrows import HeldDeletionEntity
 from shared.models.organizations import Organization
@@ -503,7 +513,7 @@ def test_a_restored_group_has_its_links_read_anew_although_its_deletion_was_held
     cache: Cache, contoso: Organization
 ) -> None:
     def read_in_full() -> set[PartName]:
-        return {GROUPS, MEMBERS} & set(cache.read(lambda c: slices.parts_without_cursor(c, contoso.key)))
+        return {GROUPS, MEMBERS} & set(cache.read(lambda c: part_states.parts_without_cursor(c, contoso.key)))
 
     with_groups(cache, contoso)
     run(cache, contoso, soft_deleted("g"), part=GROUPS, threshold=0)

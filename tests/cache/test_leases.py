@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import select
 
-from shared.cache import organizations, runs, slices
+from shared.cache import organizations, part_states, runs, slices, waiting_parts
 from shared.cache import tables as t
 from shared.models.organizations import Organization
 from shared.models.parts import PartName
@@ -202,16 +202,16 @@ def test_what_nothing_came_of_is_woken_when_its_time_has_come_and_not_twice(
 ) -> None:
     (message,) = cache.queue(contoso, USERS)
     due = NOW + REQUEUE
-    assert cache.write(lambda c: slices.wake(c, due - timedelta(microseconds=1), REQUEUE)) == []
-    assert cache.write(lambda c: slices.wake(c, due, REQUEUE)) == [message]
-    assert cache.write(lambda c: slices.wake(c, due, REQUEUE)) == []
-    assert cache.write(lambda c: slices.wake(c, due + REQUEUE, REQUEUE)) == [message]
+    assert cache.write(lambda c: waiting_parts.wake(c, due - timedelta(microseconds=1), REQUEUE)) == []
+    assert cache.write(lambda c: waiting_parts.wake(c, due, REQUEUE)) == [message]
+    assert cache.write(lambda c: waiting_parts.wake(c, due, REQUEUE)) == []
+    assert cache.write(lambda c: waiting_parts.wake(c, due + REQUEUE, REQUEUE)) == [message]
 
 
 def test_a_part_whose_worker_died_is_woken_when_its_lease_is_over(cache: Cache, contoso: Organization) -> None:
     work = cache.begin(contoso)
-    assert cache.write(lambda c: slices.wake(c, EXPIRED - timedelta(microseconds=1), REQUEUE)) == []
-    (woken,) = cache.write(lambda c: slices.wake(c, EXPIRED, REQUEUE))
+    assert cache.write(lambda c: waiting_parts.wake(c, EXPIRED - timedelta(microseconds=1), REQUEUE)) == []
+    (woken,) = cache.write(lambda c: waiting_parts.wake(c, EXPIRED, REQUEUE))
     again = cache.take(woken, EXPIRED)
     assert again is not None
     assert again.fence == work.fence + 1
@@ -219,7 +219,7 @@ def test_a_part_whose_worker_died_is_woken_when_its_lease_is_over(cache: Cache, 
 
 def test_a_finished_part_is_never_woken(cache: Cache, contoso: Organization) -> None:
     cache.finish(cache.begin(contoso))
-    assert cache.write(lambda c: slices.wake(c, LATER, REQUEUE)) == []
+    assert cache.write(lambda c: waiting_parts.wake(c, LATER, REQUEUE)) == []
 
 
 # --- Which way a part is read -------------------------------------------------------------------------------------
@@ -274,12 +274,12 @@ def test_an_expired_cursor_starts_a_full_listing_of_a_new_generation(cache: Cach
 
 def test_a_need_for_a_full_run_that_comes_up_during_a_run_outlives_it(cache: Cache, contoso: Organization) -> None:
     def needed() -> bool:
-        return USERS in cache.read(lambda c: slices.parts_without_cursor(c, contoso.key))
+        return USERS in cache.read(lambda c: part_states.parts_without_cursor(c, contoso.key))
 
     cache.finish(replace(cache.begin(contoso), delta_link="https://graph/delta1"))
     assert not needed()
     work = cache.begin(contoso, run_type=RunType.INCREMENTAL)
-    cache.write(lambda c: slices.require_full_run(c, contoso.key, [USERS]))
+    cache.write(lambda c: part_states.require_full_run(c, contoso.key, [USERS]))
     cache.finish(replace(work, delta_link="https://graph/delta2"))
     assert needed()
     cache.finish(replace(cache.begin(contoso), delta_link="https://graph/delta3"))

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Row, select
 
-from shared.cache import jobs, runs, slices, throttles
+from shared.cache import jobs, runs, slices, throttles, waiting_parts
 from shared.cache import tables as t
 from shared.models.organizations import Organization
 from shared.models.parts import CATALOGUE, Family, PartName
@@ -49,7 +49,7 @@ def shown(cache: Cache, organization: Organization, message: SliceMessage) -> Pa
 
 
 def woken(cache: Cache, now: datetime) -> list[SliceMessage]:
-    return cache.write(lambda c: slices.wake(c, now, REQUEUE))
+    return cache.write(lambda c: waiting_parts.wake(c, now, REQUEUE))
 
 
 # --- The budget ---------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, Row, select
 
-from shared.cache import organizations, pages, runs, slices, sweep
+from shared.cache import organizations, pages, runs, slices, sweep, waiting_parts
 from shared.cache import tables as t
 from shared.cache.database import Database
 from shared.cache.escrows import EscrowCounts
@@ -89,7 +89,7 @@ class Cache:
 
         def body(connection: Connection) -> list[SliceMessage]:
             run_id = runs.create(connection, organization, run_type, dict.fromkeys(parts, run_type), now)
-            return slices.enqueue(connection, organization.key, run_id, now, REQUEUE)
+            return waiting_parts.enqueue(connection, organization.key, run_id, now, REQUEUE)
 
         return self.write(body)
 

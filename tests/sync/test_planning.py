@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, update
 
-from shared.cache import jobs, organizations, runs, slices
+from shared.cache import jobs, organizations, part_states, runs, slices
 from shared.cache.tables import organizations as organizations_table
 from shared.models.errors import BadRequest, Conflict, DatabaseBlocked, NotFound
 from shared.models.job_settings import JobSettings
@@ -470,7 +470,7 @@ def test_a_paused_job_has_nothing_to_keep_where_a_full_run_is_to_come(planner: P
     planner.drain()
     pause(planner.services, contoso.key)
     with planner.services.database.write() as connection:
-        slices.require_full_run(connection, contoso.key, CATALOGUE)
+        part_states.require_full_run(connection, contoso.key, CATALOGUE)
     planner.clock.forward(days=8)
     assert planner.plan() == []
 

@@ -69,10 +69,10 @@ def find_derived(connection: Connection, key: int, part: Part, source_ids: Seque
     return connection.execute(query.order_by(objects.c.object_id)).scalars().all()
 
 
-def find_any(connection: Connection, key: int, part: Part, but: Collection[str]) -> str | None:
-    """The key of a live object of the part that was not derived from any of these."""
+def find_some(connection: Connection, key: int, part: Part, but: Collection[str], number: int) -> Sequence[str]:
+    """The keys of some live objects of the part that were not derived from any of these."""
     query = select(objects.c.object_id).where(*_of(key, part.name), _is_live(), ~_derived_from(list(but)))
-    return connection.execute(query.limit(1)).scalar_one_or_none()
+    return connection.execute(query.limit(number)).scalars().all()
 
 
 def find_orphans(connection: Connection, key: int, part: Part, ids: Collection[str]) -> Collection[str]:

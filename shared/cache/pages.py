@@ -137,8 +137,9 @@ def carry_out_deletions(
     if removals:
         return _carry_out(connection, work, removals, now), True
     if approved := held_deletions.next_links(connection, work, sweep.ROWS_PER_TRANSACTION):
+        change_number = next_change_number(connection, work.organization.key)
         rows = find_live(connection, work.organization.key, approved)
-        counts = _delete_links(connection, work, rows, now)
+        counts = _delete_links(connection, work, rows, change_number, now)
         held_deletions.release_links(connection, work.organization.key, approved)
         return counts, True
     return Counts(exports=held_deletions.count(connection, work)), False
@@ -222,8 +223,9 @@ def sweep_links(connection: Connection, work: Slice, now: datetime) -> tuple[Cou
     """
     if escrows.any_without_id(connection, work):
         return Counts(), None
+    change_number = next_change_number(connection, work.organization.key)
     unseen, cursor = sweep.find_unseen_links(connection, work)
-    return _delete_links(connection, work, unseen, now), cursor
+    return _delete_links(connection, work, unseen, change_number, now), cursor
 
 
 def hold_links(connection: Connection, work: Slice, now: datetime) -> tuple[Counts, str | None]:
@@ -255,10 +257,12 @@ def recount_entries(connection: Connection, key: int, name: PartName) -> None:
     part_states.set_entries(connection, key, name, sweep.count_live(connection, key, name))
 
 
-def _delete_links(connection: Connection, work: Slice, gone: Sequence[Row[Any]], now: datetime) -> Counts:
-    key = work.organization.key
-    rows, entries = delete_links(connection, gone, next_change_number(connection, key), now, work.generation)
-    part_states.add_entries(connection, key, entries.items())
+def _delete_links(
+    connection: Connection, work: Slice, gone: Sequence[Row[Any]], change_number: int, now: datetime
+) -> Counts:
+    """Ends links that were found under this change number: without it another part may end, and count, them too."""
+    rows, entries = delete_links(connection, gone, change_number, now, work.generation)
+    part_states.add_entries(connection, work.organization.key, entries.items())
     return Counts(exports=rows, exported=rows)
 
 

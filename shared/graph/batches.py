@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 import orjson
 
-from shared.graph.failures import failure_of_answer
+from shared.graph.failures import NOT_FOUND_CODES, failure_of_answer
 from shared.models.errors import (
     GraphNotFound,
     GraphRefused,
@@ -29,6 +29,8 @@ LARGEST_BATCH = 20
 """The most requests that a batch may hold."""
 _TRIES = 3
 _PAUSES = (0.5, 2.0)
+_MOST_WAITS = 3
+"""How often the longest wait a batch is waited for in all."""
 
 Answers = Mapping[str, "list[Any] | SynchronizationFailure"]
 """By the object asked about: the values of the answer, none where there is nothing to tell; or why there is no answer.
@@ -56,6 +58,7 @@ async def ask(
     root: str,
     longest_wait: float,
     clock: Callable[[], datetime],
+    low_priority: bool = False,
 ) -> Answers:
     """Asks the part's question about objects, all pages of each answer.
 
@@ -66,9 +69,11 @@ async def ask(
         root: What precedes the path in Graph's links; other links are not followed.
         longest_wait: The longest Retry-After in seconds that is waited for.
         clock: The time against which a Retry-After date is read.
+        low_priority: Whether Graph may serve others first: it judges each entry for itself.
 
     Raises:
-        GraphThrottled: An entry asked for a longer wait, or again and again for a shorter one.
+        GraphThrottled: Nothing was answered but a longer wait, or shorter ones again and again. Beside answers it stands
+            for those that are missing.
         GraphUnavailable: Every object of several failed for a fault of Graph's own.
         SynchronizationFailure: As ``send``.
     """
@@ -77,9 +82,9 @@ async def ask(
     values: dict[str, list[Any]] = {object_id: [] for object_id in ids}
     waiting = dict(ids)
     followed: set[tuple[str, str]] = set()
-    tries = 0
+    tries, slept = 0, 0.0
     while waiting:
-        entries = _entries(part, await send(_body(waiting)))
+        entries = _entries(part, await send(_body(waiting, low_priority)))
         got_on = False
         failures: dict[str, SynchronizationFailure] = {}
         for object_id, path in list(waiting.items()):
@@ -105,17 +110,21 @@ async def ask(
         if not failures:
             continue
         tries = 1 if got_on else tries + 1
-        waits = [failure.retry_after for failure in failures.values() if isinstance(failure, GraphThrottled)]
-        if waits and (max(waits) > longest_wait or tries > _TRIES):
-            raise max(
-                (failure for failure in failures.values() if isinstance(failure, GraphThrottled)),
-                key=lambda failure: failure.retry_after,
-            )
+        waits = [failure for failure in failures.values() if isinstance(failure, GraphThrottled)]
+        pause = max(
+            (wait.retry_after for wait in waits), default=min(_PAUSES[min(tries, len(_PAUSES)) - 1], longest_wait)
+        )
+        if waits and (pause > longest_wait or tries > _TRIES or slept + pause > _MOST_WAITS * longest_wait):
+            longest = max(waits, key=lambda wait: wait.retry_after)
+            if not answers:
+                raise longest
+            return answers | dict.fromkeys(failures, longest)
         if tries >= _TRIES and not waits:
             if len(failures) == len(ids) > 1:
                 raise next(iter(failures.values()))
             return answers | failures
-        await asyncio.sleep(max(waits) if waits else min(_PAUSES[tries - 1], longest_wait))
+        slept += pause
+        await asyncio.sleep(pause)
     return answers
 
 
@@ -125,10 +134,10 @@ def path_of(question: Question, select: str, object_id: str) -> str:
     return path if question.value is not None else f"{path}?$select={select}"
 
 
-def _body(paths: Mapping[str, str]) -> bytes:
+def _body(paths: Mapping[str, str], low_priority: bool) -> bytes:
+    headers = {"Accept": "application/json"} | ({"x-ms-throttle-priority": "low"} if low_priority else {})
     requests = [
-        {"id": object_id, "method": "GET", "url": path, "headers": {"Accept": "application/json"}}
-        for object_id, path in paths.items()
+        {"id": object_id, "method": "GET", "url": path, "headers": headers} for object_id, path in paths.items()
     ]
     return orjson.dumps({"requests": requests})
 
@@ -167,7 +176,7 @@ def _take(part: Part, entry: _Entry | None, values: list[Any], root: str, now: d
     if entry.status == 200:
         found = _member(entry.body, "value")
         if question.value is not None:
-            if not isinstance(found, str):
+            if found is not None and not isinstance(found, str):
                 raise GraphUnavailable("MalformedAnswer", f"GET {question.path} answered without a value.")
             values.append({question.value: found})
             return None
@@ -175,8 +184,11 @@ def _take(part: Part, entry: _Entry | None, values: list[Any], root: str, now: d
             raise GraphUnavailable("MalformedAnswer", f"GET {question.path} answered without a list.")
         values += cast(list[Any], found)
         return _relative(_member(entry.body, "@odata.nextLink"), root)
-    if entry.status == 404 or (entry.code or "").lower() in question.nothing:
+    if (entry.code or "").lower() in question.nothing | NOT_FOUND_CODES:
         return None
+    if entry.status == 404:
+        # Any gateway says so; a mailbox that is taken for gone on its word would not be asked about again.
+        raise GraphUnavailable(entry.code or "notFound", f"GET {question.path} answered 404 without a known reason.")
     failure = failure_of_answer(part, question.path, entry.status, entry.code, entry.headers, now)
     if isinstance(failure, GraphUnavailable | GraphRefused) and not isinstance(failure, GraphNotFound):
         raise failure

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 from shared.graph.batches import Answers, ask, path_of
 from shared.graph.clouds import CLOUDS
 from shared.graph.credentials import RenewableCredential
-from shared.graph.failures import NOT_OFFERED, in_time
+from shared.graph.failures import NOT_OFFERED
 from shared.graph.pages import parse_links, parse_object, parse_page
 from shared.graph.sending import Sender, prioritized
 from shared.models.errors import (
@@ -99,11 +99,19 @@ class GraphClient:
             request = self._following(self._graph.sites.get_all_sites, link)
             return await self._all_sites(part, prioritized(request, low_priority))
         request = prioritized(self._following(self._delta(part), link), low_priority)
-        return await self._page(part, request, _delta_path(part))
+        try:
+            return await self._page(part, request, _delta_path(part))
+        except GraphRefused as refusal:
+            if refusal.status not in NOT_OFFERED:
+                raise
+            # Links are Graph's own: however it calls what is wrong with one, only a new listing helps.
+            raise CursorExpired(refusal.code, refusal.message) from None
 
     async def first_deleted_page(self, part: Part, *, low_priority: bool = False) -> Page:
         """The first page of the part's soft-deleted objects."""
         request = self._paged(self._request(self._deleted_items(part), select=list(part.properties)), self._page_size)
+        # The SDK leaves out the first half of the type's name, which is not how Graph documents it.
+        request.url_template = (request.url_template or "").replace("/graph.", "/microsoft.graph.")
         prioritized(request, low_priority)
         return await self._page(part, request, _deleted_items_path(part), soft_deleted=True)
 
@@ -151,15 +159,15 @@ class GraphClient:
         assert part.question is not None
         select = ",".join(name for name in part.properties if name != part.question.parent)
         paths = {object_id: path_of(part.question, select, object_id) for object_id in ids}
-        answers = ask(
+        return await ask(
             part,
             paths,
             partial(self._sender.send_batch, part, f"{self._root}/v1.0", low_priority=low_priority),
             root=f"{self._root}/v1.0",
             longest_wait=self._longest_wait,
             clock=self._clock,
+            low_priority=low_priority,
         )
-        return await in_time(answers, self._timeout)
 
     async def probe(self, part: Part) -> None:
         """Proves by reading one row that the part can be read: an error of the part is raised here as in its run."""

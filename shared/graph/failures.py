@@ -26,7 +26,7 @@ _EXPIRED_CODES = frozenset(
     {"syncstatenotfound", "resyncrequired", "resyncchangesapplydifferences", "resyncchangesuploaddifferences"}
 )
 # Any gateway can answer 404; only these codes say that an object is not there.
-_NOT_FOUND_CODES = frozenset({"request_resourcenotfound", "itemnotfound"})
+NOT_FOUND_CODES = frozenset({"request_resourcenotfound", "itemnotfound"})
 # What the answer says about itself is kept and shown: anything else than a name or a number could be anything.
 _PLAIN = re.compile(r"[\w.:-]{1,128}", re.ASCII)
 NOT_OFFERED = frozenset({400, 404, 405, 501})
@@ -88,7 +88,7 @@ def failure_of_answer(
             status=status,
             tenant_actionable=True,
         )
-    if status == 404 and code is not None and code.lower() in _NOT_FOUND_CODES:
+    if status == 404 and code is not None and code.lower() in NOT_FOUND_CODES:
         return GraphNotFound(code, f"{told}.", status=status)
     return GraphRefused(code or "BadRequest", f"{told}.", status=status)
 

@@ -94,7 +94,8 @@ class Question:
         value: The property that the answer's value is; None where the answer lists objects.
         parent: The property that keeps the id of the object asked about, where there may be many answers to it.
         copied: The properties that are taken over from the object asked about.
-        nothing: Error codes, in lower case, that say as 404 does that there is nothing to tell.
+        nothing: Error codes, in lower case, that say that there is nothing to tell; others are those of an object that
+            is not there.
         relisted: Whether new answers may come up without a change of the object asked about, so that all objects are
             asked about again from time to time.
     """
@@ -261,7 +262,8 @@ _CATALOGUE = (
             copied=("displayName", "mail", "userPrincipalName"),
             nothing=frozenset({
                 "mailboxnotenabledforrestapi", "mailboxnothostedinexchangeonline", "mailboxnotsupportedforrestapi",
-                "errorinvaliduser", "errornonexistentmailbox", "errormailboxnotfound",
+                "errorinvaliduser", "errornonexistentmailbox", "errormailboxnotfound", "erroritemnotfound",
+                "resourcenotfound",
             }),
         ),
     ),
@@ -296,7 +298,13 @@ _CATALOGUE = (
         permission="Channel.ReadBasic.All",
         kind=_membership_type,
         family="teams",
-        question=Question(source=PartName.TEAMS, path="/teams/{id}/channels", parent="teamId", relisted=True),
+        question=Question(
+            source=PartName.TEAMS,
+            path="/teams/{id}/channels",
+            parent="teamId",
+            nothing=frozenset({"notfound"}),
+            relisted=True,
+        ),
     ),
 )  # fmt: skip
 

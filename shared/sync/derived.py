@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from shared.cache import organizations
-from shared.cache.derived import SourceObject, find_any, find_derived, find_objects, next_objects
+from shared.cache.derived import SourceObject, find_derived, find_objects, find_some, next_objects
 from shared.graph.batches import LARGEST_BATCH, Answers
 from shared.graph.derived import page_body, records, removal, source_id
 from shared.graph.pages import parse_page
-from shared.models.derivation import place_of
-from shared.models.errors import GraphRefused, SynchronizationFailure
+from shared.models.derivation import Place, place_of
+from shared.models.errors import GraphRefused, GraphThrottled, SynchronizationFailure
 from shared.models.escrows import UNIDENTIFIED
 from shared.models.records import Page
 from shared.models.runs import RunType
@@ -31,6 +31,15 @@ class _Batch:
     sources: Sequence[SourceObject]
     next_link: str | None = None
     delta_link: str | None = None
+    place: Place | None = None
+
+    def before(self, object_id: str) -> _Batch:
+        """The batch of what precedes this object, and a link that goes on with it."""
+        place = [one.object_id for one in self.sources].index(object_id)
+        if self.place is None or not place:
+            return _Batch(())
+        sources = self.sources[:place]
+        return _Batch(sources, next_link=replace(self.place, after=sources[-1].object_id).link)
 
 
 async def read_page(services: Services, work: Slice, cursor: str | None = None) -> Page:
@@ -73,8 +82,8 @@ def _next_batch(services: Services, work: Slice, cursor: str | None) -> _Batch:
             break
         taken.append(one)
     if after is None:
-        return _Batch(taken, delta_link=place.following)
-    return _Batch(taken, next_link=replace(place, after=after).link)
+        return _Batch(taken, delta_link=place.following, place=place)
+    return _Batch(taken, next_link=replace(place, after=after).link, place=place)
 
 
 def _is_asked(work: Slice, one: SourceObject) -> bool:
@@ -86,6 +95,12 @@ async def _answered(services: Services, work: Slice, batch: _Batch) -> Page:
     part = work.part
     asked = {one.object_id: one.properties for one in batch.sources if _is_asked(work, one)}
     answers: Answers = await _ask(services, work, list(asked)) if asked else {}
+    if waits := {object_id: wait for object_id, wait in answers.items() if isinstance(wait, GraphThrottled)}:
+        batch = batch.before(min(waits))
+        if not batch.sources:
+            raise next(iter(waits.values()))
+        # What was answered is kept; the page after this one meets the wait.
+        answers = {one.object_id: answers[one.object_id] for one in batch.sources if one.object_id in answers}
     values = [
         record for object_id, answer in answers.items() for record in records(part, object_id, asked[object_id], answer)
     ]
@@ -123,17 +138,17 @@ async def _ask(services: Services, work: Slice, ids: Sequence[str]) -> Answers:
     low_priority = work.type is RunType.FULL
     answers = await client.ask(part, ids, low_priority=low_priority)
     refusals = [answer for answer in answers.values() if isinstance(answer, GraphRefused) and answer.status in _REFUSED]
-    if len(refusals) < len(ids):
+    # That there is nothing of an object is told without a permission too.
+    if not refusals or len(refusals) < sum(answer != [] for answer in answers.values()):
         return answers
 
-    def other() -> str | None:
+    def others() -> Sequence[str]:
         with services.database.read() as connection:
-            return find_any(connection, work.organization.key, part, ids)
+            keys = find_some(connection, work.organization.key, part, ids, LARGEST_BATCH)
+        return sorted({source_id(key) for key in keys})
 
-    witness = await asyncio.to_thread(other)
-    if witness is None:
-        raise refusals[0]
-    answer = (await client.ask(part, [source_id(witness)]))[source_id(witness)]
-    if isinstance(answer, SynchronizationFailure):
+    witnesses = await asyncio.to_thread(others)
+    told = await client.ask(part, witnesses, low_priority=low_priority) if witnesses else {}
+    if all(isinstance(answer, GraphRefused) for answer in told.values()):
         raise refusals[0]
     return answers

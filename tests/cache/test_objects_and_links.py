@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from shared.cache import pages
 from shared.models.organizations import Organization
 from shared.models.parts import PartName
 from shared.models.records import ObjectRecord
@@ -398,3 +401,26 @@ def test_a_page_whose_transaction_fails_leaves_nothing_behind(cache: Cache, cont
         cache.apply(replace(work, fence=work.fence - 1), live("b"), hard_deleted("a"))
     assert cache.live_objects(contoso) == {"a"}
     assert cache.entries(contoso) == 1
+
+
+def test_a_link_that_two_parts_end_at_the_same_time_is_counted_once(cache: Cache, contoso: Organization) -> None:
+    cache.run(contoso, USERS, live("u1"), live("u2"))
+    cache.run(contoso, MEMBERS, with_links("g1", "u1", "u2"))
+    messages = cache.queue(contoso, USERS, MEMBERS)
+    users, listed = (cache.take(message) for message in messages)
+    assert users
+    assert listed
+    cache.apply(listed, with_links("g1", "u2"))
+    listed = cache.listed(listed)
+
+    with ThreadPoolExecutor(1) as thread:
+        with cache.database.write() as connection:
+            pages.apply_records(connection, users, [hard_deleted("u1")], NOW, holds_deletions=False)
+            sweeping = thread.submit(cache.sweep, listed)
+            # Time for it to read what it may read before this transaction ends.
+            with pytest.raises(FutureTimeout):
+                sweeping.result(timeout=0.5)
+        sweeping.result(timeout=30)
+
+    assert cache.live_links(contoso) == {("g1", "u2")}
+    assert cache.entries(contoso, MEMBERS) == 1

@@ -11,7 +11,7 @@ import orjson
 from sqlalchemy import Connection, select
 
 from shared.cache.tables import links, objects, parts
-from shared.graph.pages import object_key
+from shared.graph.pages import record_key
 from shared.models.parts import CATALOGUE, PartName
 
 Picture = frozenset[tuple[str, ...]]
@@ -23,7 +23,7 @@ RELATIONS = ("members", "owners")
 def of_tenant(tenant: httpx.Client) -> Picture:
     """What the tenant holds, where nobody changes it meanwhile."""
     live = {
-        (part.name.value, object_key(part, item["id"]))
+        (part.name.value, record_key(part, item))
         for part in CATALOGUE.values()
         if part.keeps_objects
         for item in _truth(tenant, part.name)

@@ -19,7 +19,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
@@ -35,6 +35,7 @@ from shared.services import services
 
 ROOT = Path(__file__).parent.parent.parent
 INSTANCES = 4
+PATIENCE_SECONDS = 90
 
 
 @dataclass(frozen=True)
@@ -45,11 +46,13 @@ class Life:
         later: Seconds by which its clock is ahead of the machine's.
         start: The type of the run that it starts, if any.
         organization: The name of the organization whose run that is.
+        parts: The parts that are read; None for all.
     """
 
     later: float
     start: str | None = None
     organization: str = ""
+    parts: Sequence[str] | None = None
 
 
 class Worker:
@@ -78,8 +81,13 @@ class Worker:
         os.kill(self.pid, number)
 
     def outcome(self) -> int:
-        """Waits for the end of the life; minus the signal that ended it, or its exit code."""
-        return int(self._told("dead"))
+        """Waits for the end of the life; minus the signal that ended it, or its exit code. One without end is killed."""
+        impatience = threading.Timer(PATIENCE_SECONDS, self.end, [signal.SIGKILL])
+        impatience.start()
+        try:
+            return int(self._told("dead"))
+        finally:
+            impatience.cancel()
 
     def _told(self, what: str) -> str:
         word, _, value = self._last.partition(" ")
@@ -174,7 +182,8 @@ async def _work(life: Life) -> None:
     ) as host:
         if life.start:
             async with httpx.AsyncClient(transport=httpx.ASGITransport(host.asgi_app), base_url="http://host") as api:
-                answer = await api.post(f"/organizations/{life.organization}/sync", json={"type": life.start})
+                asked = {"type": life.start} | ({} if life.parts is None else {"parts": life.parts})
+                answer = await api.post(f"/organizations/{life.organization}/sync", json=asked)
                 answer.raise_for_status()
         await host.fire_timer("plan_synchronizations")
         await host.drain()

@@ -65,6 +65,9 @@ class Settings(BaseSettings):
         float,
         Field(gt=0, description="Hours after which channels, whose changes nothing tells, are all read again"),
     ] = 24.0
+    throttling_minutes: Annotated[
+        float, Field(gt=0, description="Minutes that a part may be throttled without getting on; then it fails")
+    ] = 60.0
     deletion_threshold: Annotated[
         int,
         Field(
@@ -149,6 +152,11 @@ class Settings(BaseSettings):
     def sync_interval(self) -> timedelta:
         """The interval of a newly registered organization's job."""
         return timedelta(minutes=self.sync_interval_minutes)
+
+    @property
+    def longest_throttling(self) -> timedelta:
+        """How long a part may be throttled without getting on before it stops holding up its run."""
+        return timedelta(minutes=self.throttling_minutes)
 
     @property
     def lease(self) -> timedelta:

@@ -9,8 +9,9 @@ from typing import NamedTuple
 from sqlalchemy import Connection, and_, or_, select, update
 
 from shared.cache.tables import jobs, parts, run_parts
-from shared.models.parts import PartName
+from shared.models.parts import CATALOGUE, PartName
 from shared.models.runs import RunStatus
+from shared.models.slices import WITHOUT_DELTA
 from shared.models.synchronization import StatusCode
 
 
@@ -26,8 +27,8 @@ class DueCursors(NamedTuple):
     links_under_way: bool
 
 
-def refresh_at(connection: Connection, key: int, name: PartName, at: datetime) -> None:
-    """Has the part's cursor, which was stored just now, refreshed at this time."""
+def refresh_at(connection: Connection, key: int, name: PartName, at: datetime | None) -> None:
+    """Has the part's cursor, which was stored just now, refreshed at this time; None if it does not age."""
     connection.execute(update(parts).where(parts.c.organization_id == key, parts.c.part == name).values(refresh_at=at))
 
 
@@ -39,6 +40,7 @@ def refresh_links_under_way(connection: Connection, key: int, at: datetime) -> N
         .where(
             parts.c.organization_id == key,
             parts.c.part.in_(begun),
+            parts.c.part.in_([part.name for part in CATALOGUE.values() if part.source is None]),
             or_(parts.c.refresh_at.is_(None), parts.c.refresh_at > at),
         )
         .values(refresh_at=at)
@@ -75,11 +77,13 @@ def take_due(
     )
     of_organization = and_(parts.c.organization_id == key, parts.c.refresh_at <= now)
     rows = connection.execute(
-        select(parts.c.part, parts.c.full_run_required, under_way.label("under_way")).where(of_organization)
+        select(parts.c.part, parts.c.full_run_required, parts.c.delta_link, under_way.label("under_way")).where(
+            of_organization
+        )
     ).all()
     rows = [row for row in rows if row.part in enabled]
-    stored = [PartName(row.part) for row in rows if not row.full_run_required]
-    kept = {row.part for row in rows if row.under_way or not row.full_run_required}
+    stored = [PartName(row.part) for row in rows if not row.full_run_required and row.delta_link != WITHOUT_DELTA]
+    kept = {row.part for row in rows if row.under_way or row.part in stored}
     connection.execute(update(parts).where(of_organization, parts.c.part.not_in(kept)).values(refresh_at=None))
     connection.execute(update(parts).where(of_organization, parts.c.part.in_(kept)).values(refresh_at=next_try))
     return DueCursors(stored, any(row.under_way for row in rows))

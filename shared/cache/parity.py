@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from sys import maxsize
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, Update, and_, case, func, select, update
@@ -28,19 +30,19 @@ class PartToCheck:
         generation: The number of its last run; another number later means that the cache has changed.
         entry_count: How many live entries it shows to people.
         first_look: What was found at first, when a drift has to be confirmed.
-        has_known_reason: Whether objects wait, so that the cache cannot hold what Graph counts.
+        explained: By how much the cache may differ from what Graph counts, because objects wait.
     """
 
     name: PartName
     generation: int
     entry_count: int
     first_look: Parity | None
-    has_known_reason: bool
+    explained: int
 
 
 def list_to_check(connection: Connection) -> Sequence[int]:
-    """The numbers of the organizations whose jobs are going, are in no quarantine and have had their initial cycle."""
-    query = select(jobs.c.organization_id).where(_is_going(), ~jobs.c.initial_run_pending)
+    """The numbers of the organizations whose jobs are going and are in no quarantine."""
+    query = select(jobs.c.organization_id).where(_is_going())
     return connection.execute(query.order_by(jobs.c.organization_id)).scalars().all()
 
 
@@ -99,14 +101,14 @@ def find_parts(
             ~under_way,
         )
     ).all()
-    waiting = _parts_with_waiting_objects(connection, key)
+    waiting = _waiting_objects(connection, key)
     return [
         PartToCheck(
             name=PartName(row.part),
             generation=row.generation,
             entry_count=row.entry_count,
             first_look=read(row) if second_look else None,
-            has_known_reason=_has_known_reason(PartName(row.part), enabled, waiting),
+            explained=_explained(PartName(row.part), enabled, waiting),
         )
         for row in rows
     ]
@@ -190,17 +192,21 @@ def _is_going() -> ColumnElement[bool]:
     return and_(jobs.c.schedule_state == ScheduleState.ACTIVE, jobs.c.status_code == StatusCode.ACTIVE)
 
 
-def _parts_with_waiting_objects(connection: Connection, key: int) -> set[PartName]:
-    waiting = select(escrows.c.part).where(escrows.c.organization_id == key)
-    held = select(held_deletions.c.part).where(held_deletions.c.organization_id == key)
-    return {PartName(name) for name in connection.execute(waiting.union(held)).scalars()}
+def _waiting_objects(connection: Connection, key: int) -> Counter[PartName]:
+    waiting: Counter[PartName] = Counter()
+    for table in (escrows, held_deletions):
+        number = select(table.c.part, func.count()).where(table.c.organization_id == key).group_by(table.c.part)
+        waiting.update({PartName(name): count for name, count in connection.execute(number)})
+    return waiting
 
 
-def _has_known_reason(name: PartName, enabled: Collection[PartName], waiting: Collection[PartName]) -> bool:
+def _explained(name: PartName, enabled: Collection[PartName], waiting: Counter[PartName]) -> int:
     if CATALOGUE[name].keeps_objects:
-        return name in waiting
-    # Of users that are not synchronized the cache does not know which are soft-deleted.
-    return PartName.USERS not in enabled or any(part in waiting for part in (name, *_WITH_MEMBERS))
+        return waiting[name]
+    # Of users that are not synchronized the cache does not know which are soft-deleted; and each object that waits may
+    # be a member of any number of groups.
+    unknown = PartName.USERS not in enabled or any(waiting[part] for part in (name, *_WITH_MEMBERS))
+    return maxsize if unknown else 0
 
 
 def _update_part(key: int, name: PartName) -> Update:

@@ -28,6 +28,7 @@ def take(
     lease: timedelta,
     relist_after: timedelta = timedelta.max,
     *,
+    longest_throttling: timedelta = timedelta.max,
     heeds_waits: bool = True,
 ) -> Slice | None:
     """Leases the part to the caller; None when the message is a duplicate, comes too early, or too late.
@@ -40,6 +41,7 @@ def take(
         now: The moment from which the lease lasts.
         lease: How long it lasts.
         relist_after: How long a complete listing is good enough of a part of which not every change is told.
+        longest_throttling: How long a part may sleep through the waits of its family before it asks all the same.
         heeds_waits: False for a caller who asks Graph nothing.
     """
     key = message.organization_key
@@ -69,10 +71,10 @@ def take(
         return None
     state = connection.execute(select(parts).where(parts.c.organization_id == key, parts.c.part == message.part)).one()
     part = selected(PartName(row.part), state.wanted_selection)
-    if heeds_waits and Stage(row.stage).asks_graph:
+    if heeds_waits and Stage(row.stage).asks_graph and not _waits_too_long(row.waits_since, now, longest_throttling):
         until = throttles.until(connection, key, part.family, now)
         if until is not None:
-            _put_to_sleep(connection, row, SharedWait(part.family, until))
+            _put_to_sleep(connection, row, SharedWait(part.family, until), now)
             return None
     begun = _beginning(connection, row, state, part, now, relist_after) if row.status == RunStatus.QUEUED else {}
     taken = connection.execute(
@@ -161,6 +163,7 @@ def advance(
         total=work.total,
         staged=work.staged,
         attempts=0,
+        waits_since=None,
         lease_until=now + lease,
         wake_at=now + lease,
         resource_units=run_parts.c.resource_units + resource_units,
@@ -312,13 +315,36 @@ def finish_part(
     part_states.change(connection, key, name, **values)
 
 
-def _put_to_sleep(connection: Connection, row: Row[Any], wait: SharedWait) -> None:
+def rest(
+    connection: Connection, work: Slice, until: datetime, error: SynchronizationError, now: datetime, longest: timedelta
+) -> bool:
+    """Gives a throttled slice back until Graph may be asked again; False when it has not got on for too long."""
+    since = connection.execute(
+        select(run_parts.c.waits_since).where(_same_part(work.organization.key, work.run_id, work.part.name))
+    ).scalar_one()
+    if _waits_too_long(since, now, longest):
+        return False
+    give_back(connection, work, until, error, blameless=True)
+    _update_leased(connection, work, waits_since=since or now)
+    return True
+
+
+def _waits_too_long(since: datetime | None, now: datetime, longest: timedelta) -> bool:
+    return since is not None and now - since >= longest
+
+
+def _put_to_sleep(connection: Connection, row: Row[Any], wait: SharedWait, now: datetime) -> None:
     """Has the part woken when the wait is over; neither its attempts nor its fence count what it did not begin."""
     connection.execute(
         update(run_parts)
         .where(_same_part(row.organization_id, row.run_id, row.part))
         # A lease that has expired goes: the message that found it is used up, and the planner's needs no expired lease.
-        .values(lease_until=None, wake_at=wait.until, **runs.error_columns(wait.told()))
+        .values(
+            lease_until=None,
+            wake_at=wait.until,
+            waits_since=row.waits_since or now,
+            **runs.error_columns(wait.told()),
+        )
     )
 
 

@@ -257,6 +257,7 @@ run_parts = Table(
     Column("fence", BigInteger, nullable=False, server_default="0"),
     Column("lease_until", UtcDateTime),
     Column("wake_at", UtcDateTime),
+    Column("waits_since", UtcDateTime),
     ForeignKeyConstraint(["organization_id", "run_id"], ["runs.organization_id", "runs.run_id"]),
     *_execution_checks(),
     CheckConstraint(

@@ -72,8 +72,8 @@ async def ask(
         low_priority: Whether Graph may serve others first: it judges each entry for itself.
 
     Raises:
-        GraphThrottled: Nothing was answered but a longer wait, or shorter ones again and again. Beside answers it stands
-            for those that are missing.
+        GraphThrottled: Nothing was answered but a longer wait, or shorter ones again and again. Where something was, it
+            stands among the answers for those that are missing.
         GraphUnavailable: Every object of several failed for a fault of Graph's own.
         SynchronizationFailure: As ``send``.
     """
@@ -111,9 +111,8 @@ async def ask(
             continue
         tries = 1 if got_on else tries + 1
         waits = [failure for failure in failures.values() if isinstance(failure, GraphThrottled)]
-        pause = max(
-            (wait.retry_after for wait in waits), default=min(_PAUSES[min(tries, len(_PAUSES)) - 1], longest_wait)
-        )
+        backoff = min(_PAUSES[min(tries, len(_PAUSES)) - 1], longest_wait)
+        pause = max((wait.retry_after for wait in waits), default=backoff)
         if waits and (pause > longest_wait or tries > _TRIES or slept + pause > _MOST_WAITS * longest_wait):
             longest = max(waits, key=lambda wait: wait.retry_after)
             if not answers:

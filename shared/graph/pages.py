@@ -58,7 +58,7 @@ def parse_page(body: bytes, part: Part, *, soft_deleted: bool = False) -> Page:
         if earlier is None:
             records[record.object_id] = record
         else:
-            _merge(earlier, record)
+            _merge(earlier, record, part)
     for object_id in broken:
         records.pop(object_id, None)
     return Page(list(records.values()), next_link, delta_link, tuple(broken.values()), body)
@@ -102,7 +102,7 @@ def _list(body: bytes, part: Part) -> tuple[list[Any], str | None, str | None]:
     try:
         document = _decode(body)
         values: Any = document["value"]
-        next_link, delta_link = document.get("@odata.nextLink"), document.get("@odata.deltaLink")
+        next_link, delta_link = document.get("@odata.nextLink") or None, document.get("@odata.deltaLink") or None
         if not isinstance(values, list) or not all(link is None or _is_link(link) for link in (next_link, delta_link)):
             raise TypeError
     except (ValueError, RecursionError, TypeError, KeyError, AttributeError):
@@ -284,11 +284,15 @@ def _is_usable(key: str) -> bool:
     return 0 < len(key) <= _LONGEST_ID and "\x00" not in key
 
 
-def _merge(earlier: ObjectRecord, later: ObjectRecord) -> None:
-    """Lays a later record of the same object over an earlier one; what is gone for good does not come back."""
+def _merge(earlier: ObjectRecord, later: ObjectRecord, part: Part) -> None:
+    """Lays a later record of the same object over an earlier one.
+
+    What is gone for good in the directory does not come back, whatever order its records come in. Sites have an order:
+    their last record is the one to go by.
+    """
     earlier.occurrences += later.occurrences
     earlier.links.extend(later.links)
-    if earlier.removal is not Removal.HARD_DELETED:
+    if earlier.removal is not Removal.HARD_DELETED or part.collection == "sites":
         earlier.removal = later.removal
         earlier.properties |= later.properties
     if earlier.removal is Removal.HARD_DELETED:

@@ -44,8 +44,9 @@ def finish_part(
     escrowed = escrows.count(connection, work)
     status, told = part_outcome(work.part.name, error, escrowed, held_deletions.count(connection, work))
     slices.finish_part(connection, work, status, told, escrowed, now)
-    if error is None and work.part.source is None and work.delta_link != WITHOUT_DELTA:
-        cursors.refresh_at(connection, key, work.part.name, now + services.settings.cursor_refresh)
+    if error is None:
+        ages = work.part.source is None and work.delta_link != WITHOUT_DELTA
+        cursors.refresh_at(connection, key, work.part.name, now + services.settings.cursor_refresh if ages else None)
     run = runs.find(connection, work.organization, work.run_id)
     assert run is not None
     if not all(part.status.finished for part in run.parts):

@@ -95,6 +95,7 @@ def pause(services: Services, key: int) -> None:
     with services.database.write() as connection:
         organizations.lock(connection, key)
         _move(connection, services, key, Event.PAUSE)
+        runs.set_keeps_cursors(connection, key, keeps_cursors=False)
         cursors.refresh_links_under_way(connection, key, services.now() + services.settings.cursor_refresh)
 
 

@@ -148,7 +148,7 @@ async def _ask(services: Services, work: Slice, ids: Sequence[str]) -> Answers:
         return sorted({source_id(key) for key in keys})
 
     witnesses = await asyncio.to_thread(others)
-    told = await client.ask(part, witnesses, low_priority=low_priority) if witnesses else {}
+    told: Answers = await client.ask(part, witnesses, low_priority=low_priority) if witnesses else {}
     if all(isinstance(answer, GraphRefused) for answer in told.values()):
         raise refusals[0]
     return answers

@@ -21,17 +21,17 @@ class Verdict(StrEnum):
     """Read the part in full: neither time nor an incremental run has removed the difference."""
 
 
-def judge(found: Parity, before: Parity | None, *, has_known_reason: bool) -> Verdict:
+def judge(found: Parity, before: Parity | None, *, explained: int) -> Verdict:
     """What a comparison means.
 
     Args:
         found: What was found now.
         before: What the first look found, when this is the second one. A difference in the other direction is another
             one, which the next night looks at.
-        has_known_reason: Whether objects are waiting, as escrows or as deletions that are held back, so that the
-            numbers have to differ and a full run would change nothing.
+        explained: By how much the numbers may differ because objects are waiting, as escrows or as deletions that are
+            held back: a full run would not change that.
     """
-    if found.drift == 0 or has_known_reason:
+    if abs(found.drift) <= explained:
         return Verdict.LEAVE
     if before is None:
         return Verdict.LOOK_AGAIN

@@ -16,10 +16,10 @@ from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Connection
 
-from shared.cache import organizations, pages, parity, part_states
+from shared.cache import organizations, pages, parity, part_states, throttles
 from shared.cache.parity import PartToCheck
 from shared.graph.client import GraphClient
-from shared.models.errors import GraphNotFound, NotFound, SynchronizationFailure
+from shared.models.errors import GraphNotFound, GraphThrottled, NotFound, SynchronizationFailure
 from shared.models.organizations import Organization
 from shared.models.parity import Parity, ParityMessage
 from shared.models.parts import CATALOGUE, PartName
@@ -103,14 +103,27 @@ def _count_cached(connection: Connection, services: Services, key: int, part: Pa
 
 
 async def _compare(services: Services, organization: Organization, numbers: _Cached, look: _Look) -> Parity | None:
-    part = CATALOGUE[numbers.part.name]
+    part, key = CATALOGUE[numbers.part.name], organization.key
+
+    def heed_wait() -> datetime | None:
+        with services.database.read() as connection:
+            return throttles.until(connection, key, part.family, services.now())
+
+    def share_wait(wait: GraphThrottled) -> None:
+        with services.database.write() as connection:
+            throttles.extend(connection, key, part.family, services.now() + timedelta(seconds=wait.retry_after))
+
+    if await asyncio.to_thread(heed_wait) is not None:
+        return None
     try:
         client = services.graph.get(organization)
         if part.keeps_objects:
             return Parity(look.began, await client.count_entries(part), numbers.objects)
         return await _compare_members(services, client, numbers, look)
     except SynchronizationFailure as failure:
-        logger.warning("%s of organization %d were not compared: %s", part.name, organization.key, failure.message)
+        logger.warning("%s of organization %d were not compared: %s", part.name, key, failure.message)
+        if isinstance(failure, GraphThrottled):
+            await asyncio.to_thread(share_wait, failure)
         return None
 
 
@@ -161,7 +174,7 @@ def _act(
 
 
 def _settle(connection: Connection, services: Services, key: int, part: PartToCheck, found: Parity) -> Verdict:
-    verdict = judge(found, part.first_look, has_known_reason=part.has_known_reason)
+    verdict = judge(found, part.first_look, explained=part.explained)
     told = "%s of organization %d: Graph counts %d, the cache has %d (drift %+d, %s)"
     level = logging.WARNING if found.drift else logging.INFO
     logger.log(level, told, part.name, key, found.expected, found.cached, found.drift, verdict)

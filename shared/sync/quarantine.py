@@ -96,7 +96,8 @@ def reason_to_quarantine(run: Run, backlog: Backlog, rules: QuarantineRules) -> 
     parts = conclusive(run.parts)
     errors = [part.error for part in parts if part.status is RunStatus.FAILED and part.error is not None]
     for error in errors:
-        if error.code in CREDENTIAL_CODES:
+        # A service that refuses what others took with the same token has a trouble of its own.
+        if error.code in CREDENTIAL_CODES and len(errors) == len(parts):
             return QuarantineReason.ENCOUNTERED_QUARANTINE_EXCEPTION, error
     all_failed = len(errors) == len(parts) and backlog.is_all_of(run)
     if all_failed and all(error.tenant_actionable for error in errors):

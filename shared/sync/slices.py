@@ -102,7 +102,10 @@ async def _work_until(services: Services, work: Slice, deadline: datetime) -> li
 def _take(services: Services, message: SliceMessage) -> Slice | None:
     with services.database.write() as connection:
         own = services.settings
-        return slices.take(connection, message, services.now(), own.lease, own.relist_after)
+        throttling = own.longest_throttling
+        return slices.take(
+            connection, message, services.now(), own.lease, own.relist_after, longest_throttling=throttling
+        )
 
 
 def _continue(services: Services, work: Slice) -> list[SliceMessage]:
@@ -118,18 +121,25 @@ def _wait(services: Services, work: Slice, failure: GraphThrottled) -> list[Slic
     with services.database.write() as connection:
         throttles.extend(connection, key, family, until)
         until = throttles.until(connection, key, family, now) or until
-        return _rest(connection, work, failure, until)
+        return _rest(connection, services, work, failure, until)
 
 
 def _wait_along(services: Services, work: Slice, wait: SharedWait) -> list[SliceMessage]:
     with services.database.write() as connection:
-        return _rest(connection, work, wait, wait.until)
+        return _rest(connection, services, work, wait, wait.until)
 
 
-def _rest(connection: Connection, work: Slice, reason: GraphUnavailable, until: datetime) -> list[SliceMessage]:
-    """The planner sends the message when the time has come: a queue output cannot be delayed."""
-    slices.give_back(connection, work, until, reason.told(), blameless=True)
-    return []
+def _rest(
+    connection: Connection, services: Services, work: Slice, reason: GraphUnavailable, until: datetime
+) -> list[SliceMessage]:
+    """The planner sends the message when the time has come: a queue output cannot be delayed.
+
+    A part that is throttled for too long fails instead: as long as it waits, its run does not end, and all others wait
+    with it for the next one.
+    """
+    if slices.rest(connection, work, until, reason.told(), services.now(), services.settings.longest_throttling):
+        return []
+    return finish_part(connection, services, work, reason.told())
 
 
 def _wait_for_database(services: Services, work: Slice, failure: DatabaseBlocked) -> list[SliceMessage]:

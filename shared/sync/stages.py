@@ -85,7 +85,8 @@ async def work_on(services: Services, work: Slice, deadline: datetime) -> Slice 
 async def _list(services: Services, work: Slice, deadline: datetime) -> Slice:
     client, part = services.graph.get(work.organization), work.part
     low_priority = work.type is RunType.FULL
-    if work.type is RunType.FULL and work.cursor is None and work.total is None:
+    if work.type is RunType.FULL and work.cursor is None and work.total is None and work.last_error is None:
+        # Only at the first attempt: nothing waits for a total, should it be refused again and again.
         work = replace(work, total=await client.count(part, low_priority=low_priority))
     if work.beside and work.cursor is None:
         while await asyncio.to_thread(_forget_abandoned, services, work):

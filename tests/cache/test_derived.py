@@ -70,8 +70,8 @@ def test_what_was_derived_is_found_by_its_source_and_nothing_beside_it(cache: Ca
     cache.run(contoso, CHANNELS, hard_deleted("a/2"), run_type=INCREMENTAL)
     part = CATALOGUE[CHANNELS]
     assert cache.read(lambda c: derived.find_derived(c, contoso.key, part, ["a", "b"])) == ["a/1", "b/5"]
-    assert cache.read(lambda c: derived.find_any(c, contoso.key, part, ["a", "a0", "a-"])) == "b/5"
-    assert cache.read(lambda c: derived.find_any(c, contoso.key, part, ["a", "a0", "a-", "b"])) is None
+    assert cache.read(lambda c: derived.find_some(c, contoso.key, part, ["a", "a0", "a-"], 9)) == ["b/5"]
+    assert cache.read(lambda c: derived.find_some(c, contoso.key, part, ["a", "a0", "a-", "b"], 9)) == []
 
 
 def test_only_what_goes_with_its_source_goes_without_approval(cache: Cache) -> None:

@@ -81,7 +81,7 @@ class Worker:
         os.kill(self.pid, number)
 
     def outcome(self) -> int:
-        """Waits for the end of the life; minus the signal that ended it, or its exit code. One without end is killed."""
+        """Waits for the life's end: minus the signal that ended it, or its exit code. One without end is killed."""
         impatience = threading.Timer(PATIENCE_SECONDS, self.end, [signal.SIGKILL])
         impatience.start()
         try:

@@ -38,13 +38,13 @@ def test_a_difference_is_healed_when_the_second_look_finds_it_still(
     first: int | None, second: int, expected: Verdict
 ) -> None:
     before = None if first is None else drifted(first)
-    assert judge(drifted(second), before, has_known_reason=False) is expected
+    assert judge(drifted(second), before, explained=0) is expected
 
 
 @pytest.mark.parametrize("before", [None, drifted(-1)])
 @pytest.mark.parametrize("drift", [-2, 0, 2])
 def test_a_difference_of_a_known_reason_is_left_alone(before: Parity | None, drift: int) -> None:
-    assert judge(drifted(drift), before, has_known_reason=True) is Verdict.LEAVE
+    assert judge(drifted(drift), before, explained=abs(drift)) is Verdict.LEAVE
 
 
 def test_drift_says_how_many_the_cache_has_too_many() -> None:

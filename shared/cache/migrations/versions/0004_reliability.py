@@ -55,6 +55,7 @@ def upgrade() -> None:
         for name, kind in _NEW_RUN_PART_COLUMNS:
             run_parts.add_column(sa.Column(name, kind, nullable=False, server_default="0"))
         run_parts.add_column(sa.Column("checkpoint", sa.Text()))
+        run_parts.add_column(sa.Column("waits_since", types.UtcDateTime()))
         run_parts.drop_constraint("ck_run_parts_stage")
         run_parts.create_check_constraint(op.f("ck_run_parts_stage"), _STAGES)
     _replace_reasons(_REASONS)
@@ -89,6 +90,7 @@ def downgrade() -> None:
     with op.batch_alter_table("run_parts") as run_parts:
         run_parts.drop_constraint("ck_run_parts_stage")
         run_parts.create_check_constraint(op.f("ck_run_parts_stage"), _STAGES_BEFORE)
+        run_parts.drop_column("waits_since")
         run_parts.drop_column("checkpoint")
         for name, _ in reversed(_NEW_RUN_PART_COLUMNS):
             run_parts.drop_column(name)

@@ -102,12 +102,18 @@ def _list(body: bytes, part: Part) -> tuple[list[Any], str | None, str | None]:
     try:
         document = _decode(body)
         values: Any = document["value"]
-        next_link, delta_link = document.get("@odata.nextLink") or None, document.get("@odata.deltaLink") or None
+        next_link, delta_link = _link_of(document, "nextLink"), _link_of(document, "deltaLink")
         if not isinstance(values, list) or not all(link is None or _is_link(link) for link in (next_link, delta_link)):
             raise TypeError
     except (ValueError, RecursionError, TypeError, KeyError, AttributeError):
         raise GraphUnavailable("MalformedAnswer", f"Graph's answer for {part.name} is not a page of objects.") from None
     return cast(list[Any], values), next_link, delta_link
+
+
+def _link_of(document: dict[str, Any], name: str) -> Any:
+    """The page's link, unless it is empty, which some servers give for none."""
+    link = document.get(f"@odata.{name}")
+    return None if link == "" else link
 
 
 def _is_link(link: Any) -> bool:

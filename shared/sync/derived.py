@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 
-from shared.cache import organizations
+from shared.cache import organizations, throttles
 from shared.cache.derived import SourceObject, find_derived, find_objects, find_some, next_objects
 from shared.graph.batches import LARGEST_BATCH, Answers
 from shared.graph.derived import page_body, records, removal, source_id
 from shared.graph.pages import parse_page
 from shared.models.derivation import Place, place_of
-from shared.models.errors import GraphRefused, GraphThrottled, SynchronizationFailure
+from shared.models.errors import GraphRefused, GraphThrottled, SharedWait, SynchronizationFailure
 from shared.models.escrows import UNIDENTIFIED
 from shared.models.records import Page
 from shared.models.runs import RunType
@@ -97,9 +98,11 @@ async def _answered(services: Services, work: Slice, batch: _Batch) -> Page:
     answers: Answers = await _ask(services, work, list(asked)) if asked else {}
     if waits := {object_id: wait for object_id, wait in answers.items() if isinstance(wait, GraphThrottled)}:
         batch = batch.before(min(waits))
+        wait = next(iter(waits.values()))
         if not batch.sources:
-            raise next(iter(waits.values()))
-        # What was answered is kept; the page after this one meets the wait.
+            raise wait
+        # What was answered is kept, and nothing more is asked until the wait is over.
+        await asyncio.to_thread(_share, services, work, wait)
         answers = {one.object_id: answers[one.object_id] for one in batch.sources if one.object_id in answers}
     values = [
         record for object_id, answer in answers.items() for record in records(part, object_id, asked[object_id], answer)
@@ -128,14 +131,30 @@ def _removals(
     return [removal(work.part, object_id) for object_id in derived if object_id not in named]
 
 
+def _share(services: Services, work: Slice, wait: GraphThrottled) -> None:
+    now = services.now()
+    with services.database.write() as connection:
+        until = now + timedelta(seconds=wait.retry_after)
+        throttles.extend(connection, work.organization.key, work.part.family, until)
+
+
 async def _ask(services: Services, work: Slice, ids: Sequence[str]) -> Answers:
     """Asks about the objects; when all are refused, whether it is for the want of a permission.
 
     Raises:
-        GraphRefused: Graph refuses another object just the same, or there is none to be asked about.
+        GraphRefused: Graph refuses others just the same, or there are none to be asked about.
+        SharedWait: Graph may not be asked yet.
     """
     client, part = services.graph.get(work.organization), work.part
     low_priority = work.type is RunType.FULL
+
+    def heed() -> datetime | None:
+        with services.database.read() as connection:
+            return throttles.until(connection, work.organization.key, part.family, services.now())
+
+    # The batch before this one is perhaps not written yet: a slice asks one ahead.
+    if (until := await asyncio.to_thread(heed)) is not None:
+        raise SharedWait(part.family, until)
     answers = await client.ask(part, ids, low_priority=low_priority)
     refusals = [answer for answer in answers.values() if isinstance(answer, GraphRefused) and answer.status in _REFUSED]
     # That there is nothing of an object is told without a permission too.

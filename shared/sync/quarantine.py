@@ -22,10 +22,10 @@ Cause = tuple[QuarantineReason, SynchronizationError]
 TOO_MANY_DELETES = QuarantineReason.TOO_MANY_DELETES.value
 """The code of the error of a part whose deletions are held back."""
 
-CREDENTIAL_CODES = frozenset(
-    {"EncounteredCredentialError", "CredentialUnavailable", "InvalidAuthenticationToken", "unauthenticated"}
-)
-"""Codes of errors that say that the organization does not let us in at all."""
+CREDENTIAL_CODES = frozenset({"EncounteredCredentialError", "CredentialUnavailable"})
+"""Codes of errors that say that the organization gives us no token."""
+TOKEN_CODES = frozenset({"InvalidAuthenticationToken", "unauthenticated"})
+"""Codes with which a service refuses a token; where another took the same, that service is what is wrong."""
 
 
 ESCROW_REASONS = frozenset(
@@ -96,8 +96,7 @@ def reason_to_quarantine(run: Run, backlog: Backlog, rules: QuarantineRules) -> 
     parts = conclusive(run.parts)
     errors = [part.error for part in parts if part.status is RunStatus.FAILED and part.error is not None]
     for error in errors:
-        # A service that refuses what others took with the same token has a trouble of its own.
-        if error.code in CREDENTIAL_CODES and len(errors) == len(parts):
+        if error.code in CREDENTIAL_CODES or (error.code in TOKEN_CODES and len(errors) == len(parts)):
             return QuarantineReason.ENCOUNTERED_QUARANTINE_EXCEPTION, error
     all_failed = len(errors) == len(parts) and backlog.is_all_of(run)
     if all_failed and all(error.tenant_actionable for error in errors):

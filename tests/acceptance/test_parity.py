@@ -271,7 +271,10 @@ def test_what_graph_does_not_count_is_left_as_it_is(application: Application, fa
     delta_requests(application)
     night(application)
     an_hour_later(application, runs_first=False)
-    assert drifts(application) == {"users": None, "groups": 0, "groupMembers": None, "sites": None, "teams": 0}
+    # A wait that Graph asks for holds for all that the same services count.
+    counted = None if fault["status"] == 429 else 0
+    expected = {"users": None, "groups": counted, "groupMembers": None, "sites": None, "teams": counted}
+    assert drifts(application) == expected
     application.control("DELETE", "/faults")
     night(application)
     assert drifts(application)["users"] == -1

@@ -277,3 +277,27 @@ def test_no_cursor_and_nobody_s_name_reaches_a_log(application: Application, cap
     assert "deltatoken" not in text.lower()
     assert "skiptoken" not in text.lower()
     assert not [user for user in users if orjson.loads(user)["displayName"] in text]
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [
+        (400, "Directory_ExpiredPageToken"),
+        (400, "BadRequest"),
+        (404, "itemNotFound"),
+        (404, None),
+        (501, "notSupported"),
+    ],
+)
+def test_a_cursor_that_is_refused_in_whatever_words_begins_anew(
+    application: Application, status: int, code: str | None
+) -> None:
+    application.synchronize()
+    application.control("POST", "/mutate", {"count": 40, "seed": 2})
+    fault = {"path": "/users/delta", "status": status, "times": 1}
+    application.control("POST", "/faults", [fault if code is None else {**fault, "code": code}])
+
+    run = application.synchronize()
+
+    assert (run["status"], part(run, "users")["type"]) == ("Succeeded", "Full")
+    assert application.compare().differences == []

@@ -223,3 +223,37 @@ def test_a_full_run_lets_others_go_first_and_an_incremental_one_does_not(applica
     assert asked(application)["/v1.0/users/delta"] > 0
     application.synchronize(type="Full")
     assert full_run_yields()
+
+
+def test_a_part_that_is_throttled_for_an_hour_fails_so_that_the_others_get_their_next_run(
+    application: Application,
+) -> None:
+    application.synchronize()
+    fault = {"path": "/sites/delta", "status": 429, "retryAfter": 600}
+    application.control("POST", "/faults", [fault])
+    first = application.synchronize()
+    application.control("POST", "/users", {"displayName": "Zoë"})
+    for _ in range(8):
+        application.clock.forward(minutes=10)
+        application.plan()
+
+    run = application.run(first["activityIdentifier"])
+    assert (run["status"], run["error"]["code"]) == ("Failed", "TooManyRequests")
+    assert by_part(run, "status")["users"] == "Succeeded"
+    # The planner started the run that was due meanwhile, and it read the new user.
+    assert application.compare().differences == []
+
+    application.control("DELETE", "/faults")
+    application.clock.forward(hours=2)
+    application.plan()
+    assert application.sync_state()["syncStatus"] == "Success"
+
+
+def test_a_total_that_is_never_told_does_not_hold_up_the_listing(application: Application) -> None:
+    throttle_for_ever = {"path": r"/users/\$count", "status": 429, "retryAfter": 40}
+    application.control("POST", "/faults", [throttle_for_ever])
+    run = application.synchronize(parts=["users"])
+    application.clock.forward(minutes=1)
+    application.plan()
+    run = application.run(run["activityIdentifier"])
+    assert (run["status"], run["parts"][0]["total"]) == ("Succeeded", None)

@@ -89,8 +89,7 @@ def test_answers_are_told_apart_by_their_ids(graph: Graph, other: ScriptedServer
     "answer",
     [
         error(404, "ResourceNotFound"),
-        error(404),
-        {"status": 404},
+        error(404, "Request_ResourceNotFound"),
         error(403, "MailboxNotEnabledForRESTAPI"),
         error(400, "MailboxNotHostedInExchangeOnline"),
         error(404, "ErrorInvalidUser"),
@@ -99,6 +98,16 @@ def test_answers_are_told_apart_by_their_ids(graph: Graph, other: ScriptedServer
 def test_who_has_no_mailbox_is_an_answer(graph: Graph, other: ScriptedServer, answer: dict[str, Any]) -> None:
     answering(other, lambda request, _: answer if request["id"] == "a" else user())
     assert ask(graph, other, "a", "b") == {"a": [], "b": [{"userPurpose": "user"}]}
+
+
+@pytest.mark.parametrize("answer", [error(404), {"status": 404}, error(404, "UnknownError")])
+def test_a_404_that_any_gateway_could_give_is_no_word_on_a_mailbox(
+    graph: Graph, other: ScriptedServer, waits: list[float], answer: dict[str, Any]
+) -> None:
+    answering(other, lambda request, _: answer if request["id"] == "a" else user())
+    answers = ask(graph, other, "a", "b")
+    assert isinstance(answers["a"], GraphUnavailable)
+    assert answers["b"] == [{"userPurpose": "user"}]
 
 
 def test_a_short_wait_is_the_longest_of_the_batch_and_only_the_refused_are_asked_again(
@@ -120,9 +129,13 @@ def test_a_long_wait_and_one_of_unknown_length_are_left_to_the_caller(
     graph: Graph, other: ScriptedServer, waits: list[float], headers: dict[str, str]
 ) -> None:
     answering(other, lambda request, _: error(429, **headers) if request["id"] == "a" else user())
-    with pytest.raises(GraphThrottled) as raised:
-        ask(graph, other, "a", "b")
-    assert raised.value.retry_after == float(headers.get("Retry-After", 60))
+    answers = ask(graph, other, "a", "b")
+    # What was answered is not asked for again.
+    assert answers["b"] == [{"userPurpose": "user"}]
+    assert isinstance(answers["a"], GraphThrottled)
+    assert answers["a"].retry_after == float(headers.get("Retry-After", 60))
+    with pytest.raises(GraphThrottled):
+        ask(graph, other, "a")
     assert waits == []
 
 
@@ -130,9 +143,23 @@ def test_short_waits_without_end_are_left_to_the_caller(
     graph: Graph, other: ScriptedServer, waits: list[float]
 ) -> None:
     answering(other, lambda request, _: error(429, **{"Retry-After": "2"}) if request["id"] == "a" else user())
-    with pytest.raises(GraphThrottled):
-        ask(graph, other, "a", "b")
+    assert isinstance(ask(graph, other, "a", "b")["a"], GraphThrottled)
     assert waits == [2, 2, 2]
+
+
+def test_waits_are_not_added_up_for_longer_than_a_slice_has_time(
+    graph: Graph, other: ScriptedServer, waits: list[float]
+) -> None:
+    # Each time one more is answered, and all others are told to wait.
+    ids = [f"{number:02}" for number in range(20)]
+
+    def answer(request: dict[str, Any], times: int) -> dict[str, Any]:
+        return user() if int(request["id"]) < times else error(429, **{"Retry-After": "25"})
+
+    answering(other, answer)
+    answers = ask(graph, other, *ids)
+    assert waits == [25, 25, 25]
+    assert [object_id for object_id in ids if isinstance(answers[object_id], GraphThrottled)] == ids[4:]
 
 
 @pytest.mark.parametrize("answer", [error(500), error(503), None, {"status": 200, "body": {"value": 5}}])

@@ -21,6 +21,7 @@ from shared.sync.outcome import job_after_run, part_outcome, prunes_escrows, run
 from shared.sync.quarantine import (
     CREDENTIAL_CODES,
     ESCROW_REASONS,
+    TOKEN_CODES,
     TOO_MANY_DELETES,
     Backlog,
     QuarantineRules,
@@ -179,6 +180,13 @@ def test_one_part_that_is_refused_the_credential_is_reason_enough(code: str) -> 
     refused = part(USERS, BAD, error(code, actionable=True))
     cause = reason_to_quarantine(run(refused, part(GROUPS)), backlog(refused, part(GROUPS)), RULES)
     assert cause == (EXCEPTION, refused.error)
+
+
+@pytest.mark.parametrize("code", sorted(TOKEN_CODES))
+def test_a_token_that_one_service_refuses_and_another_takes_is_no_reason(code: str) -> None:
+    refused = error(code, actionable=True)
+    assert reason(part(USERS, BAD, refused), part(GROUPS)) is None
+    assert reason(part(USERS, BAD, refused), part(GROUPS, BAD, error("serviceNotAvailable"))) is EXCEPTION
 
 
 def test_a_missing_permission_is_a_reason_when_no_part_works() -> None:

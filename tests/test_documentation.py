@@ -80,7 +80,7 @@ def test_every_test_that_proves_a_promise_of_reliability_exists() -> None:
 
 
 def test_every_promise_of_reliability_names_its_proof() -> None:
-    text = (ROOT / "docs" / "reliability.md").read_text()
+    text = (ROOT / "docs" / "reliability.md").read_text().partition("## How it is tested")[0]
     rows = re.findall(r"^\| (?!Promise |---)([^|]+)\|[^|]*\|([^|]*)\|$", text, re.MULTILINE)
     assert rows
     assert [promise for promise, proof in rows if "::" not in proof and "TODO(lead)" not in proof] == []

@@ -143,9 +143,12 @@ def _records(connection: Connection, query: Select[Any]) -> Sequence[BrokenRecor
 
 
 def any_without_id(connection: Connection, work: Slice) -> bool:
-    """Whether the part has records put aside that nobody can put a name to: what seems to be missing is perhaps one."""
-    query = select(escrows.c.object_id).where(_of_part(work), _without_id()).limit(1)
-    return connection.execute(query).first() is not None
+    """Whether the run has put records aside that nobody can put a name to: perhaps what its listing seems to leave out.
+
+    Those of earlier runs are in the listing under their names, or gone.
+    """
+    query = select(escrows.c.object_id).where(_of_part(work), _without_id(), escrows.c.generation >= work.generation)
+    return connection.execute(query.limit(1)).first() is not None
 
 
 def count(connection: Connection, work: Slice) -> EscrowCounts:

@@ -187,7 +187,9 @@ def _take(part: Part, entry: _Entry | None, values: list[Any], root: str, now: d
         return None
     if entry.status == 404:
         # Any gateway says so; a mailbox that is taken for gone on its word would not be asked about again.
-        raise GraphUnavailable(entry.code or "notFound", f"GET {question.path} answered 404 without a known reason.")
+        raise GraphUnavailable(
+            entry.code or "serviceNotAvailable", f"GET {question.path} answered 404 without a known reason."
+        )
     failure = failure_of_answer(part, question.path, entry.status, entry.code, entry.headers, now)
     if isinstance(failure, GraphUnavailable | GraphRefused) and not isinstance(failure, GraphNotFound):
         raise failure

@@ -49,7 +49,7 @@ def place_of(cursor: str | None, last_change: int) -> Place:
         return Place(0, last_change)
     found = _CURSOR.fullmatch(cursor)
     if found is None:
-        raise CursorExpired("UnknownCursor", "The part's cursor is not one of the cache's own.")
+        raise CursorExpired("syncStateNotFound", "The part's cursor is not one of the cache's own.")
     if found["until"] is None:
         return Place(int(found["since"]), last_change)
     return Place(int(found["since"]), int(found["until"]), found["after"])

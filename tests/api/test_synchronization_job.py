@@ -23,6 +23,7 @@ from msgraph.graph_service_client import GraphServiceClient
 from msgraph_core import GraphClientFactory
 
 from local.tenant import TenantServer
+from shared.models.parts import CATALOGUE
 from tests.api.support import PARTS, another_organization, deliver, held_application, jobs_path, parsed_time
 from tests.application import APPLICATION, NAME, Application
 from tests.databases import Databases
@@ -37,7 +38,7 @@ SETTINGS = [
     {"name": "SynchronizationInterval", "value": "PT40M"},
     {"name": "Parts", "value": ",".join(PARTS)},
 ]
-ENTRY_TYPES = ["User to User", "Group to Group", "GroupMember to GroupMember", "Site to Site", "Team to Team"]
+ENTRY_TYPES = [part.entry_type for part in CATALOGUE.values()]
 
 # The contract, composed for this test: every member that a job can have, each with a value of its type.
 EXECUTION = {

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, and_, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, or_, select, tuple_, update
 
 from shared.cache import runs
 from shared.cache.tables import jobs, run_parts
@@ -66,10 +66,21 @@ def resume(connection: Connection, key: int, now: datetime, requeue_after: timed
 
 
 def wake(connection: Connection, now: datetime, requeue_after: timedelta) -> list[SliceMessage]:
-    """The messages for parts whose time to be woken has come: expired leases, waits that are over, lost messages."""
+    """The messages for parts whose time to be woken has come: expired leases, waits that are over, lost messages.
+
+    A part that another transaction works on this very moment is left to it: this one holds rows of many organizations
+    and would otherwise wait for those who wait for it.
+    """
+    identity = run_parts.primary_key.columns
+    due = (
+        select(*identity)
+        .where(run_parts.c.wake_at <= now, or_(run_parts.c.organization_id.not_in(_paused()), _runs_though_paused()))
+        .with_for_update(of=run_parts, skip_locked=True)
+        .cte("due")
+    )
     rows = connection.execute(
         update(run_parts)
-        .where(run_parts.c.wake_at <= now, or_(run_parts.c.organization_id.not_in(_paused()), _runs_though_paused()))
+        .where(tuple_(*identity).in_(select(due)))
         .values(wake_at=now + requeue_after)
         .returning(*run_parts.c)
     ).all()

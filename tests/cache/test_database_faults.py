@@ -5,8 +5,10 @@ from __future__ import annotations
 import threading
 import traceback
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ import pytest
 from sqlalchemy import Connection, func, make_url, select, text, update
 
 from shared.cache import database as database_module
-from shared.cache import pages, slices
+from shared.cache import pages, slices, waiting_parts
 from shared.cache import tables as t
 from shared.cache.database import Database
 from shared.models.errors import (
@@ -28,7 +30,8 @@ from shared.models.organizations import Organization
 from shared.models.parts import PartName
 from shared.models.records import Page
 from shared.models.runs import Counts
-from tests.cache.work import LEASE, NOW, RETRY, Cache, live, opened_cache
+from shared.models.slices import SliceMessage
+from tests.cache.work import LEASE, NOW, REQUEUE, RETRY, Cache, live, opened_cache
 from tests.databases import Databases, connect
 
 
@@ -308,3 +311,21 @@ def test_two_that_wait_for_each_other_both_come_through(postgresql: str) -> None
             worker.join(30)
         numbers = select(t.organizations.c.change_number)
         assert cache.read(lambda c: c.execute(numbers).scalars().all()) == [2, 2]
+
+
+def test_the_planner_wakes_what_it_can_beside_a_transaction_that_works_on_a_part(postgresql: str) -> None:
+    with opened_cache(postgresql) as cache, ThreadPoolExecutor(1) as thread:
+        organization = cache.register()
+        users, groups = cache.queue(organization, PartName.USERS, PartName.GROUPS)
+        work = cache.take(users)
+        assert work
+        later = NOW + timedelta(hours=1)
+
+        def wake() -> list[SliceMessage]:
+            return cache.write(lambda c: waiting_parts.wake(c, later, REQUEUE))
+
+        with cache.database.write() as connection:
+            slices.advance(connection, work, Counts(), NOW, LEASE)
+            # It neither waits for this transaction nor holds what this one may want next.
+            assert thread.submit(wake).result(timeout=10) == [groups]
+        assert [message.part for message in wake()] == [PartName.USERS]

@@ -16,7 +16,7 @@ PYTEST := $(BIN)/python -m pytest -n logical --maxprocesses 8 --dist loadgroup
 
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help venv run tenant host migrate test lint types suite soak format clean
+.PHONY: help venv run tenant host migrate test lint types suite soak bench format clean
 
 help: ## Show this list
 	@echo 'Usage: make TARGET [NAME=value ...]'
@@ -55,6 +55,9 @@ suite: $(STAMP) ## Run the tests alone (ARGS="-k name" selects, ARGS="-n 0 --pdb
 
 soak: $(STAMP) ## Break things at random on SQLite and PostgreSQL for MINUTES (30), and print what came of it
 	@$(BIN)/python -m tests.reliability.soak $(if $(MINUTES),--minutes $(MINUTES))
+
+bench: $(STAMP) ## Measure the product beside what it is compared with, and write benchmarks/README.md (NAMES, USERS)
+	@$(BIN)/python -m benchmarks $(NAMES) $(USER_COUNT)
 
 format: $(STAMP) ## Format the code and repair what can be repaired
 	@$(BIN)/ruff check --fix --quiet || true

@@ -1,7 +1,7 @@
 """The bare limit: pages fetched by a loop over a socket, and bulk-loaded into the product's table; nothing else.
 
 Nothing is looked up, compared, hashed, counted or resumable. Each page is a transaction, as the product's are.
-``python -m benchmarks.bare_limit TENANT_URL DATABASE_URL`` prints how many users it read, and the seconds that took.
+``python -m benchmarks.bare_limit TENANT_URL TOKEN DATABASE_URL`` prints how many users it read, and the seconds it took.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _COLUMNS = ", ".join(column.name for column in objects.columns)
 _MARKS = ", ".join("?" for _ in objects.columns)
 
 
-def pages(tenant: str) -> Iterator[list[dict[str, Any]]]:
+def pages(tenant: str, token: str) -> Iterator[list[dict[str, Any]]]:
     """The pages of the users' delta query."""
     address = urlsplit(tenant)
     link = f"{tenant}/v1.0/users/delta?$select={','.join(CATALOGUE[PartName.USERS].select)}"
@@ -34,7 +34,7 @@ def pages(tenant: str) -> Iterator[list[dict[str, Any]]]:
         answers = connection.makefile("rb")
         while True:
             target = link.removeprefix(tenant)
-            request = f"GET {target} HTTP/1.1\r\nHost: {address.netloc}\r\nAuthorization: Bearer bench\r\n"
+            request = f"GET {target} HTTP/1.1\r\nHost: {address.netloc}\r\nAuthorization: Bearer {token}\r\n"
             connection.sendall(f"{request}Prefer: odata.maxpagesize=999\r\n\r\n".encode())
             assert b" 200 " in answers.readline()
             length = 0
@@ -86,14 +86,14 @@ def into_postgresql(url: str) -> Callable[[list[dict[str, Any]]], None]:
 
 
 def main() -> None:
-    tenant, url = sys.argv[1], make_url(sys.argv[2])
+    tenant, token, url = sys.argv[1], sys.argv[2], make_url(sys.argv[3])
     if url.get_backend_name() == "sqlite":
         load = into_sqlite(str(url.database))
     else:
         load = into_postgresql(url.set(drivername="postgresql").render_as_string(hide_password=False))
     began = time.perf_counter()
     read = 0
-    for page in pages(tenant):
+    for page in pages(tenant, token):
         load(page)
         read += len(page)
     print(read, time.perf_counter() - began)

@@ -60,7 +60,7 @@ def _product(bench: Workbench, tenant: Tenant, kind: Kind) -> tuple[float, float
 def _other(bench: Workbench, tenant: Tenant, kind: Kind, program: str, *arguments: int) -> float:
     """Objects a second of one of the programs beside this one."""
     with bench.databases.fresh(kind) as url:
-        command = [sys.executable, "-m", f"benchmarks.{program}", tenant.url, url, *map(str, arguments)]
+        command = [sys.executable, "-m", f"benchmarks.{program}", tenant.url, tenant.token(), url, *map(str, arguments)]
         printed = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True).stdout
     read, taken = printed.split()
     return int(read) / float(taken)

@@ -1,7 +1,7 @@
 """The script that a user would write: msgraph-sdk's objects, next links, one upsert per object, a commit per page.
 
-``python -m benchmarks.script TENANT_URL DATABASE_URL USERS`` reads so many users and prints how many it read, and the
-seconds that took.
+``python -m benchmarks.script TENANT_URL TOKEN DATABASE_URL USERS`` reads so many users and prints how many
+it read, and the seconds that took.
 """
 
 from __future__ import annotations
@@ -14,7 +14,10 @@ from typing import Any
 
 import httpx
 import psycopg
-from kiota_abstractions.authentication import AnonymousAuthenticationProvider
+from kiota_abstractions.authentication.api_key_authentication_provider import (
+    ApiKeyAuthenticationProvider,
+    KeyLocation,
+)
 from kiota_abstractions.base_request_configuration import RequestConfiguration
 from msgraph.generated.users.delta.delta_request_builder import DeltaRequestBuilder
 from msgraph.graph_request_adapter import GraphRequestAdapter
@@ -28,9 +31,9 @@ _COLUMNS = ("id", "display_name", "mail", "user_principal_name", "account_enable
 _TABLE = f"CREATE TABLE people ({', '.join(f'{name} TEXT' for name in _COLUMNS)}, PRIMARY KEY (id))"
 
 
-async def synchronize(tenant: str, database: Any, mark: str, wanted: int) -> int:
+async def synchronize(tenant: str, token: str, database: Any, mark: str, wanted: int) -> int:
     adapter = GraphRequestAdapter(
-        AnonymousAuthenticationProvider(),
+        ApiKeyAuthenticationProvider(KeyLocation.Header, f"Bearer {token}", "Authorization"),
         GraphClientFactory.create_with_default_middleware(client=httpx.AsyncClient(timeout=100)),
     )
     adapter.base_url = f"{tenant}/v1.0"
@@ -57,7 +60,7 @@ async def synchronize(tenant: str, database: Any, mark: str, wanted: int) -> int
 
 
 def main() -> None:
-    tenant, url, wanted = sys.argv[1], make_url(sys.argv[2]), int(sys.argv[3])
+    tenant, token, url, wanted = sys.argv[1], sys.argv[2], make_url(sys.argv[3]), int(sys.argv[4])
     if url.get_backend_name() == "sqlite":
         database, mark = sqlite3.connect(str(url.database)), "?"
     else:
@@ -66,7 +69,7 @@ def main() -> None:
     database.execute(_TABLE)
     database.commit()
     began = time.perf_counter()
-    read = asyncio.run(synchronize(tenant, database, mark, wanted))
+    read = asyncio.run(synchronize(tenant, token, database, mark, wanted))
     print(read, time.perf_counter() - began)
 
 

@@ -1,7 +1,7 @@
 """The bare limit: pages fetched by a loop over a socket, and bulk-loaded into the product's table; nothing else.
 
 Nothing is looked up, compared, hashed, counted or resumable. Each page is a transaction, as the product's are.
-``python -m benchmarks.bare_limit TENANT_URL TOKEN DATABASE_URL`` prints how many users it read, and the seconds it took.
+``python -m benchmarks.bare_limit TENANT_URL TOKEN DATABASE_URL`` prints how many users it read and how long it took.
 """
 
 from __future__ import annotations

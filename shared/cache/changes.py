@@ -99,7 +99,7 @@ def decide(part: Part, record: ObjectRecord, stored: StoredObject | None, *, rep
     if gone and not (record.properties and record.removal is None):
         return _IGNORE
     known = {} if stored is None or gone or (replaces and record.properties) else stored.payload or {}
-    payload = dict.fromkeys(part.properties) | {"id": record.object_id} | dict(known) | record.properties
+    payload = {**part.nothing_known, "id": record.object_id, **known, **record.properties}
     if part.collection == "sites":
         payload["id"] = _site_id(payload, stored)
     live = stored is not None and stored.deleted_at is None

@@ -81,6 +81,13 @@ def put(
     return _note_as_seen(connection, work, [failure.object_id for failure in failures])
 
 
+def among(connection: Connection, work: Slice, ids: Collection[str]) -> set[str]:
+    """Which of these objects have been put aside."""
+    if not ids or not _any(connection, work.organization.key, work.part.name):
+        return set()
+    return set(_find(connection, work, ids))
+
+
 def forget(connection: Connection, key: int, part: PartName, ids: Collection[str]) -> None:
     """Forgets the escrows of objects that succeeded or disappeared."""
     if not ids or not _any(connection, key, part):
@@ -225,7 +232,7 @@ def _error(row: Row[Any]) -> SynchronizationError:
     )
 
 
-def _find(connection: Connection, work: Slice, ids: Sequence[str]) -> dict[str, Row[Any]]:
+def _find(connection: Connection, work: Slice, ids: Collection[str]) -> dict[str, Row[Any]]:
     columns = (escrows.c.object_id, escrows.c.failures, escrows.c.first_failed_at, escrows.c.last_run)
     query = select(*columns).where(_of_part(work))
     wanted = [(object_id,) for object_id in ids]
@@ -239,7 +246,9 @@ def _note_as_seen(connection: Connection, work: Slice, ids: Sequence[str]) -> in
     if part.source is not None:
         ids = [*ids, *(object_id for object_id in find_derived(connection, key, part, ids) if object_id not in given)]
     mine = (seen_objects.c.organization_id == key, seen_objects.c.part == part.name)
-    noted = select(seen_objects.c.object_id).where(*mine, seen_objects.c.generation == work.generation)
+    noted = select(seen_objects.c.object_id).where(
+        *mine, seen_objects.c.generation == work.generation, ~seen_objects.c.put_aside
+    )
     wanted = [(object_id,) for object_id in ids]
     seen = set(connection.execute(bulk.by_keys(connection, noted, [seen_objects.c.object_id], wanted)).scalars())
     written = select(objects.c.object_id).where(
@@ -247,7 +256,9 @@ def _note_as_seen(connection: Connection, work: Slice, ids: Sequence[str]) -> in
     )
     seen |= set(connection.execute(bulk.by_keys(connection, written, [objects.c.object_id], wanted)).scalars())
     new = [object_id for object_id in ids if object_id not in seen]
-    bulk.upsert(connection, seen_objects, [(key, part.name.value, work.generation, object_id) for object_id in new])
+    bulk.upsert(
+        connection, seen_objects, [(key, part.name.value, work.generation, object_id, False) for object_id in new]
+    )
     if part.relations and work.type is RunType.FULL:
         kept = select(links.c.relation, links.c.source_id, links.c.target_id).where(
             links.c.organization_id == key, links.c.deleted_at.is_(None)

@@ -60,13 +60,22 @@ def release(connection: Connection, work: Slice, ids: Collection[str]) -> Mappin
     Returns:
         The reasons of those that waited, by the object's id.
     """
-    if not ids or connection.execute(select(held.c.object_id).where(_of_part(work)).limit(1)).first() is None:
+    if not ids or not _any(connection, work):
         return {}
     given = bulk.keys(connection, [(object_id,) for object_id in ids], 1)
     released = (
         delete(held).where(_of_part(work), held.c.object_id.in_(given)).returning(held.c.object_id, held.c.reason)
     )
     return {row.object_id: row.reason for row in connection.execute(released)}
+
+
+def among(connection: Connection, work: Slice, names: Collection[str]) -> set[str]:
+    """Of which of these objects, and of links, each named as it is kept, a deletion waits."""
+    if not names or not _any(connection, work):
+        return set()
+    query = select(held.c.object_id).where(_of_part(work))
+    wanted = [(name,) for name in names]
+    return set(connection.execute(bulk.by_keys(connection, query, [held.c.object_id], wanted)).scalars())
 
 
 def hold_links(connection: Connection, work: Slice, links: Iterable[LinkKey], now: datetime) -> None:
@@ -189,6 +198,10 @@ def _is_certain() -> ColumnElement[bool]:
         or_(escrows.c.object_id == held.c.object_id, unidentified),
     )
     return ~put_aside.correlate(held).exists()
+
+
+def _any(connection: Connection, work: Slice) -> bool:
+    return connection.execute(select(held.c.object_id).where(_of_part(work)).limit(1)).first() is not None
 
 
 def _of_part(work: Slice) -> ColumnElement[bool]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, Row, and_, select
 
@@ -27,8 +27,61 @@ LINKED_PARTS = tuple(part.name for part in CATALOGUE.values() if part.relations)
 
 UNLISTED_TYPE = "#microsoft.graph.servicePrincipal"
 """Members of this type are told by the delta feed alone: Graph does not name them in the list of a group's members."""
+_UNKNOWN = (False, None, None)
 _DELETED_AT = list(links.c.keys()).index("deleted_at")
 _DIRECTORY_PARTS = tuple(part.name for part in CATALOGUE.values() if part.takes_links_along)
+
+
+class ComparedLink(NamedTuple):
+    """What a page says of a link beside what the cache has.
+
+    Attributes:
+        key: The link.
+        change: The page's last word on it.
+        there: Whether the cache has it.
+        wanted: Whether it is to have it: not a link of something that is gone for good.
+        same: Whether the cache has it as it is to be.
+        first: Whether a full run names it, and for the first time.
+    """
+
+    key: LinkKey
+    change: LinkChange
+    there: bool
+    wanted: bool
+    same: bool
+    first: bool
+
+
+def compare(connection: Connection, work: Slice, records: Sequence[ObjectRecord]) -> Sequence[ComparedLink]:
+    """The links that the records tell of, each once."""
+    changes: dict[LinkKey, LinkChange] = {
+        (change.relation, record.object_id, change.target_id): change
+        for record in records
+        if record.removal is not Removal.HARD_DELETED
+        for change in record.links
+    }
+    key, full = work.organization.key, work.type is RunType.FULL
+    stored = _stored(connection, key, list(changes))
+    gone = _tombstones(connection, key, {end for _, source, target in changes for end in (source, target)})
+    compared: list[ComparedLink] = []
+    for link, change in changes.items():
+        there, target_type, generation = stored.get(link, _UNKNOWN)
+        wanted = not change.removed and link[1] not in gone and link[2] not in gone
+        first = wanted and full and generation != work.generation
+        same = wanted == there and (not wanted or target_type == change.target_type) and not (work.rebuild and first)
+        compared.append(ComparedLink(link, change, there, wanted, same, first))
+    return compared
+
+
+def note(connection: Connection, work: Slice, compared: Sequence[ComparedLink]) -> None:
+    """Notes that the run's listing named these links, which are as the cache has them."""
+    key, generation = work.organization.key, work.generation
+    named = [one.key for one in compared if one.same and one.first]
+    bulk.upsert(
+        connection,
+        seen_links,
+        [(key, relation, generation, source, target) for relation, source, target in named],
+    )
 
 
 def write_links(
@@ -40,33 +93,20 @@ def write_links(
         The number of rows written, by how much the numbers of live entries changed, and whether links ended only
         because a list of all links did not name them: it leaves out what was soft-deleted a moment ago too.
     """
-    changes: dict[LinkKey, LinkChange] = {
-        (change.relation, record.object_id, change.target_id): change
-        for record in records
-        if record.removal is not Removal.HARD_DELETED
-        for change in record.links
-    }
     key, generation = work.organization.key, work.generation
-    stored = _stored(connection, key, list(changes))
-    gone = _tombstones(connection, key, {end for _, source, target in changes for end in (source, target)})
+    compared = compare(connection, work, records)
     rows: list[bulk.Row] = []
-    noted: list[bulk.Row] = []
     entries: Counter[PartName] = Counter()
-    for (relation, source, target), change in changes.items():
-        there, target_type, old_generation = stored.get((relation, source, target), (False, None, None))
-        wanted = not change.removed and source not in gone and target not in gone
-        new_here = wanted and work.type is RunType.FULL and old_generation != generation
-        if wanted == there and (not wanted or target_type == change.target_type) and not (work.rebuild and new_here):
-            if new_here:
-                noted.append((key, relation, generation, source, target))
+    for (relation, source, target), change, there, wanted, same, _ in compared:
+        if same:
             continue
         deleted_at = None if wanted else now
         rows.append((key, relation, source, target, change.target_type, deleted_at, change_number, generation))
         if relation in LINK_ONLY_PARTS:
             entries[LINK_ONLY_PARTS[relation]] += wanted - there
     bulk.upsert(connection, links, rows)
-    bulk.upsert(connection, seen_links, noted)
-    held_deletions.release_links(connection, key, changes)
+    note(connection, work, compared)
+    held_deletions.release_links(connection, key, [one.key for one in compared])
     ended = _not_among(connection, work, [record for record in records if record.links_complete])
     more_rows, more_entries = delete_links(connection, ended, change_number, now)
     entries.update(more_entries)

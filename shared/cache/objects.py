@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -48,6 +48,37 @@ class ObjectsWritten:
     held: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
 
 
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What the cache knows of the objects of some records.
+
+    Attributes:
+        first: By id, whether the run has not received the object before.
+        put_aside: The ids of those of which something waits for the end of the run's listing.
+        stored: The rows, by id.
+    """
+
+    first: Mapping[str, bool]
+    put_aside: Set[str]
+    stored: Mapping[str, StoredObject]
+
+
+def look_up(connection: Connection, work: Slice, records: Sequence[ObjectRecord]) -> Known:
+    """What the cache knows of these objects; each has one record."""
+    ids = [record.object_id for record in records]
+    query = select(seen_objects.c.object_id, seen_objects.c.put_aside).where(
+        seen_objects.c.organization_id == work.organization.key,
+        seen_objects.c.part == work.part.name,
+        seen_objects.c.generation == work.generation,
+    )
+    marks = {row.object_id: row.put_aside for row in connection.execute(_by_id(connection, query, seen_objects, ids))}
+    seen = {object_id for object_id, put_aside in marks.items() if not put_aside}
+    stored = _stored(connection, work, records, seen)
+    generations = {object_id: old.generation for object_id, old in stored.items()}
+    first = {one: one not in seen and generations.get(one, -1) < work.generation for one in ids}
+    return Known(first, marks.keys() - seen, stored)
+
+
 def write_objects(
     connection: Connection,
     work: Slice,
@@ -63,16 +94,14 @@ def write_objects(
         holds_deletions: Whether removals of objects that people see are held back instead of carried out.
     """
     key, part, generation = work.organization.key, work.part, work.generation
-    seen = _seen(connection, work, [record.object_id for record in records])
-    stored = _stored(connection, work, records, seen)
+    known = look_up(connection, work, records)
     left_to_groups = _left_to_groups(connection, work, records)
     linked = _linked(connection, work, records)
     written = ObjectsWritten()
     rows: list[bulk.Row] = []
     noted: list[bulk.Row] = []
     for record in records:
-        old = stored.get(record.object_id)
-        first = record.object_id not in seen and (old is None or old.generation < generation)
+        old, first = known.stored.get(record.object_id), known.first[record.object_id]
         written.imported += first
         if record.object_id in left_to_groups:
             written.entitled += first
@@ -81,7 +110,7 @@ def write_objects(
             written.held.append((record.object_id, reason))
             if first:
                 written.entitled += 1
-                noted.append((key, part.name.value, generation, record.object_id))
+                noted.append((key, part.name.value, generation, record.object_id, False))
             continue
         if record.removal is Removal.HARD_DELETED:
             written.hard_deleted.append(record.object_id)
@@ -100,7 +129,7 @@ def write_objects(
         # Of a soft-deleted group no members are listed, so a listing of members alone does not count it as named.
         named = part.keeps_objects or record.removal is not Removal.SOFT_DELETED
         if first and named:
-            noted.append((key, part.name.value, generation, record.object_id))
+            noted.append((key, part.name.value, generation, record.object_id, False))
     bulk.upsert(connection, objects, rows)
     bulk.upsert(connection, seen_objects, noted)
     written.written = len(rows)
@@ -194,20 +223,11 @@ def _is_incomplete(work: Slice, record: ObjectRecord, old: StoredObject | None) 
     """Whether the part left the object out until now, and Graph sent only what changed to bring it in."""
     known = old is not None and old.deleted_at is None
     left_out = not work.part.in_scope({})
-    return left_out and not known and not record.properties.keys() >= set(work.part.properties)
+    return left_out and not known and not record.properties.keys() >= work.part.property_names
 
 
 def _replaces(work: Slice, first: bool) -> bool:
     return first and work.type is RunType.FULL
-
-
-def _seen(connection: Connection, work: Slice, ids: Sequence[str]) -> Collection[str]:
-    query = select(seen_objects.c.object_id).where(
-        seen_objects.c.organization_id == work.organization.key,
-        seen_objects.c.part == work.part.name,
-        seen_objects.c.generation == work.generation,
-    )
-    return set(connection.execute(_by_id(connection, query, seen_objects, ids)).scalars())
 
 
 def _stored(

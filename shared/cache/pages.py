@@ -197,7 +197,7 @@ def _tells_everything(work: Slice, record: ObjectRecord) -> bool:
     """
     if record.links_complete or record.removal is not None:
         return True
-    return not work.part.relations and record.properties.keys() >= set(work.part.properties)
+    return not work.part.relations and record.properties.keys() >= work.part.property_names
 
 
 def _refused(work: Slice, record: ObjectRecord) -> BrokenRecord:

@@ -1,15 +1,18 @@
-"""Pages that a full run puts aside: received beside the visible cache, applied once the listing is complete."""
+"""What a full run puts aside: received beside the visible cache, applied once the listing is complete."""
 
 from __future__ import annotations
 
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import orjson
 from sqlalchemy import ColumnElement, Connection, and_, delete, func, insert, select
 
 from shared.cache.tables import staged_pages
-from shared.models.records import Page
+from shared.models.records import BrokenRecord, LinkChange, ObjectRecord, Page, Removal
 from shared.models.slices import Slice
+from shared.models.synchronization import SynchronizationError
 
 _FASTEST = 1
 _PAGES_PER_TRANSACTION = 100
@@ -17,45 +20,42 @@ _PAGES_PER_TRANSACTION = 100
 
 @dataclass(frozen=True, slots=True)
 class StagedPage:
-    """A page that waits.
+    """What was put aside of a page.
 
     Attributes:
         number: Its place in the order in which the pages came.
-        soft_deleted: Whether it is of the soft-deleted objects' listing.
-        objects: How many objects it is about.
-        body: The page as Graph sent it.
+        page: What it says; it leads nowhere.
     """
 
     number: int
-    soft_deleted: bool
-    objects: int
-    body: bytes
+    page: Page
 
 
-def put(connection: Connection, work: Slice, page: Page, *, soft_deleted: bool) -> int:
-    """Puts a page aside and returns how many objects it is about."""
+def put(connection: Connection, work: Slice, records: Sequence[ObjectRecord], broken: Sequence[BrokenRecord]) -> int:
+    """Puts aside what is to be applied of a page, and returns how many objects that is about."""
+    count = len(records) + len(broken)
+    if count == 0:
+        return 0
     last = connection.execute(select(func.max(staged_pages.c.number)).where(_of_generation(work))).scalar_one()
-    count = len(page.records) + len(page.broken)
     connection.execute(
         insert(staged_pages).values(
             organization_id=work.organization.key,
             part=work.part.name,
             generation=work.generation,
             number=(last or 0) + 1,
-            soft_deleted=soft_deleted,
             objects=count,
-            body=zlib.compress(page.body, _FASTEST),
+            body=zlib.compress(_written(records, broken), _FASTEST),
         )
     )
     return count
 
 
 def find_first(connection: Connection, work: Slice) -> StagedPage | None:
-    """The page of this run that is to be applied next."""
+    """What is to be applied next of this run."""
     row = connection.execute(
         select(staged_pages).where(_of_generation(work)).order_by(staged_pages.c.number).limit(1)
     ).one_or_none()
-    return None if row is None else StagedPage(row.number, row.soft_deleted, row.objects, zlib.decompress(row.body))
+    return None if row is None else StagedPage(row.number, _read(zlib.decompress(row.body)))
 
 
 def remove(connection: Connection, work: Slice, number: int) -> None:
@@ -78,6 +78,36 @@ def forget_abandoned(connection: Connection, work: Slice) -> bool:
             )
         )
     return bool(rows)
+
+
+def _written(records: Sequence[ObjectRecord], broken: Sequence[BrokenRecord]) -> bytes:
+    document = {
+        "records": [
+            (one.object_id, one.properties, one.removal, one.occurrences, [tuple(link) for link in one.links])
+            for one in records
+        ],
+        "broken": [(one.object_id, one.error.model_dump(mode="json"), one.raw.decode()) for one in broken],
+    }
+    return orjson.dumps(document)
+
+
+def _read(body: bytes) -> Page:
+    document = orjson.loads(body)
+    records = [
+        ObjectRecord(
+            object_id,
+            properties,
+            None if removal is None else Removal(removal),
+            occurrences,
+            [LinkChange(*link) for link in links],
+        )
+        for object_id, properties, removal, occurrences, links in document["records"]
+    ]
+    broken = [
+        BrokenRecord(object_id, SynchronizationError.model_validate(error), raw.encode())
+        for object_id, error, raw in document["broken"]
+    ]
+    return Page(records, None, None, broken)
 
 
 def _of_part(work: Slice) -> ColumnElement[bool]:

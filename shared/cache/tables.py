@@ -315,11 +315,11 @@ staged_pages = Table(
     Column("part", Word, primary_key=True),
     Column("generation", BigInteger, primary_key=True),
     Column("number", BigInteger, primary_key=True),
-    Column("soft_deleted", Boolean, nullable=False),
     Column("objects", Integer, nullable=False),
     Column("body", LargeBinary, nullable=False),
 )
-"""Pages that a full run has received beside the visible cache; they are applied once its listing is complete."""
+"""What is new in the pages that a full run has received beside the visible cache; it is applied once its listing is
+complete."""
 
 throttles = Table(
     "throttles",
@@ -337,8 +337,11 @@ seen_objects = Table(
     Column("part", Word, primary_key=True),
     Column("generation", BigInteger, primary_key=True),
     Column("object_id", Word, primary_key=True),
+    Column("put_aside", Boolean, nullable=False, server_default=false()),
+    sqlite_with_rowid=False,
 )
-"""Objects that the run of this generation received and found unchanged, so that their rows need no new write."""
+"""Objects that the run of this generation received: those that were found unchanged, so that their rows need no new
+write, and those of which something was put aside."""
 
 seen_links = Table(
     "seen_links",
@@ -348,6 +351,7 @@ seen_links = Table(
     Column("generation", BigInteger, primary_key=True),
     Column("source_id", Word, primary_key=True),
     Column("target_id", Word, primary_key=True),
+    sqlite_with_rowid=False,
 )
 """Links that the run of this generation received and found unchanged."""
 

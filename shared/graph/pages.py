@@ -40,6 +40,7 @@ def parse_page(body: bytes, part: Part, *, soft_deleted: bool = False) -> Page:
         GraphUnavailable: The answer is not a page; asking again may help.
     """
     values, next_link, delta_link = _list(body, part)
+    all_writable = _is_writable(values)
     records: dict[str, ObjectRecord] = {}
     broken: dict[str, BrokenRecord] = {}
     for value in values:
@@ -47,7 +48,7 @@ def parse_page(body: bytes, part: Part, *, soft_deleted: bool = False) -> Page:
             broken[failure.object_id] = failure
             continue
         try:
-            record = _record(value, part)
+            record = _record(value, part, writable=all_writable or _is_writable(value))
         except _UNREADABLE:
             unreadable = _broken(value, part)
             broken.setdefault(unreadable.object_id, unreadable)
@@ -61,7 +62,7 @@ def parse_page(body: bytes, part: Part, *, soft_deleted: bool = False) -> Page:
             _merge(earlier, record, part)
     for object_id in broken:
         records.pop(object_id, None)
-    return Page(list(records.values()), next_link, delta_link, tuple(broken.values()), body)
+    return Page(list(records.values()), next_link, delta_link, tuple(broken.values()))
 
 
 def parse_object(body: bytes, part: Part) -> ObjectRecord:
@@ -78,7 +79,7 @@ def parse_object(body: bytes, part: Part) -> ObjectRecord:
     if not isinstance(value, dict):
         raise GraphUnavailable("MalformedAnswer", f"Graph's answer for {part.name} is not an object.")
     try:
-        return _record(value, part)
+        return _record(value, part, writable=_is_writable(value))
     except _UNREADABLE:
         raise PartFailure(_MALFORMED_RECORD, _told(part, _defect(value, part))) from None
 
@@ -162,10 +163,10 @@ def record_key(part: Part, record: Mapping[str, Any]) -> str:
     return f"{record[parent].lower()}/{key}" if parent is not None else key
 
 
-def _record(value: Any, part: Part) -> ObjectRecord:
+def _record(value: Any, part: Part, *, writable: bool) -> ObjectRecord:
     """Raises one of ``_UNREADABLE`` exactly when ``_defect`` has something to tell."""
     key = record_key(part, value)
-    if not _is_usable(key):
+    if not (writable and _is_usable(key)):
         raise ValueError
     removal = _removal(value)
     links: list[LinkChange] = []
@@ -175,19 +176,23 @@ def _record(value: Any, part: Part) -> ObjectRecord:
             if not isinstance(entries, list):
                 raise TypeError
             links += [_link(relation, entry) for entry in cast(list[Any], entries)]
-    properties = {name: known for name, known in value.items() if "@" not in name}
+    properties: dict[str, Any] = value
+    # Most records hold what was selected and nothing else: as much as copying them all would cost, decoding does.
+    if not value.keys() <= part.property_names:
+        properties = {name: known for name, known in value.items() if "@" not in name}
     if len(properties) == 1 or removal is Removal.HARD_DELETED:
         properties = {}
-    _refuse_deep_nesting(properties)
     return ObjectRecord(object_id=key, properties=properties, removal=removal, links=links)
 
 
-def _refuse_deep_nesting(properties: Mapping[str, Any]) -> None:
-    """Raises orjson.JSONEncodeError, a TypeError, for what cannot be written to the cache: orjson reads values that are
-    nested more deeply than it writes."""
-    nested: dict[str, Any] = {name: value for name, value in properties.items() if isinstance(value, dict | list)}
-    if nested:
-        orjson.dumps(nested)
+def _is_writable(value: Any) -> bool:
+    """Whether what was read can be written to the cache: orjson reads values that are nested more deeply than it
+    writes."""
+    try:
+        orjson.dumps(value)
+    except orjson.JSONEncodeError:
+        return False
+    return True
 
 
 def _link(relation: Relation, link: Any) -> LinkChange:

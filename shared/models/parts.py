@@ -8,7 +8,7 @@ by object of another part (graph.md §5; docs/decisions/0010-derived-parts.md).
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Literal
 
@@ -134,6 +134,9 @@ class Part:
         permission: The least application permission that reads the part (graph.md §8.1).
         family: The services that answer for it: when one part is told to wait, all of its family wait.
         question: What is asked about each object of another part; None where a delta query feeds the part.
+        properties: The selected properties without the relationships.
+        property_names: The same as a set.
+        nothing_known: The same, each with null: what is kept of an object of which Graph has told nothing yet.
     """
 
     name: PartName
@@ -152,16 +155,20 @@ class Part:
     family: Family = "directory"
     count_filter: str | None = None
     question: Question | None = None
+    properties: tuple[str, ...] = field(init=False, compare=False, repr=False)
+    property_names: frozenset[str] = field(init=False, compare=False, repr=False)
+    nothing_known: Properties = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        properties = tuple(name for name in self.select if name not in self.relations)
+        object.__setattr__(self, "properties", properties)
+        object.__setattr__(self, "property_names", frozenset(properties))
+        object.__setattr__(self, "nothing_known", dict.fromkeys(properties))
 
     @property
     def source(self) -> PartName | None:
         """The part that this one is derived from, if it is derived."""
         return None if self.question is None else self.question.source
-
-    @property
-    def properties(self) -> tuple[str, ...]:
-        """The selected properties without the relationships."""
-        return tuple(name for name in self.select if name not in self.relations)
 
     @property
     def is_counted(self) -> bool:

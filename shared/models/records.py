@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from shared.models.parts import Relation
 from shared.models.sites import composite_id
@@ -20,8 +20,7 @@ class Removal(StrEnum):
     HARD_DELETED = "deleted"
 
 
-@dataclass(frozen=True, slots=True)
-class LinkChange:
+class LinkChange(NamedTuple):
     """One entry of ``members@delta`` or ``owners@delta``: ``target_id`` joined or left the object's relation."""
 
     relation: Relation
@@ -91,7 +90,6 @@ class Page:
     An object is in ``records`` or in ``broken``, never in both, and once in either.
 
     Attributes:
-        body: What the page was parsed from, and can be parsed from again.
         resource_units: What Graph took for it from the organization's budget (graph.md §6); 0 where Graph did not tell.
     """
 
@@ -99,5 +97,4 @@ class Page:
     next_link: str | None
     delta_link: str | None
     broken: Sequence[BrokenRecord] = ()
-    body: bytes = field(default=b"", repr=False, compare=False)
     resource_units: int = 0

@@ -110,8 +110,7 @@ async def _answered(services: Services, work: Slice, batch: _Batch) -> Page:
     if work.type is RunType.INCREMENTAL:
         # What a listing of everything does not name, its end finds.
         values += await asyncio.to_thread(_removals, services, work, batch, answers, values)
-    body = page_body(values, batch.next_link, batch.delta_link)
-    return replace(parse_page(body, part), body=body)
+    return parse_page(page_body(values, batch.next_link, batch.delta_link), part)
 
 
 def _removals(

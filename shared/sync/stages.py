@@ -20,10 +20,9 @@ from functools import partial
 
 from sqlalchemy import Connection
 
-from shared.cache import escrows, jobs, objects, pages, part_states, slices, staged_pages, sweep, throttles
+from shared.cache import escrows, jobs, objects, pages, part_states, slices, staged_pages, sweep, throttles, unchanged
 from shared.graph.client import GraphClient
 from shared.graph.failures import in_time
-from shared.graph.pages import parse_page
 from shared.graph.read_ahead import next_checkpoint, read_ahead
 from shared.models.errors import (
     GraphRefused,
@@ -248,7 +247,7 @@ async def _list_deleted_items(services: Services, work: Slice, deadline: datetim
     try:
         async with aclosing(coming_pages) as coming:
             async for page in coming:
-                work = await _receive(services, work, page, listed, soft_deleted=True)
+                work = await _receive(services, work, page, listed)
                 if services.now() >= deadline:
                     break
     except GraphRefused:
@@ -260,20 +259,13 @@ async def _list_deleted_items(services: Services, work: Slice, deadline: datetim
     return work
 
 
-async def _receive(
-    services: Services,
-    work: Slice,
-    page: Page,
-    after: Callable[[Slice, Page], Slice],
-    *,
-    soft_deleted: bool = False,
-) -> Slice:
+async def _receive(services: Services, work: Slice, page: Page, after: Callable[[Slice, Page], Slice]) -> Slice:
     def receive(connection: Connection, work: Slice, now: datetime) -> tuple[Counts, Slice]:
         following = after(work, page)
         if not work.beside:
             return pages.apply_page(connection, work, page, now, services.settings.escrow_retry), following
-        objects = staged_pages.put(connection, work, page, soft_deleted=soft_deleted)
-        return Counts(), replace(following, staged=work.staged + objects)
+        counts, new = unchanged.note(connection, work, page)
+        return counts, replace(following, staged=work.staged + staged_pages.put(connection, work, new, page.broken))
 
     return await _step(services, work, receive, page.resource_units)
 
@@ -282,10 +274,9 @@ def _apply_staged(services: Services, connection: Connection, work: Slice, now: 
     staged = staged_pages.find_first(connection, work)
     if staged is None:
         return Counts(), replace(work, stage=Stage.SWEEP_ALL if work.stage is Stage.APPLY_ALL else Stage.SWEEP_LIVE)
-    page = parse_page(staged.body, work.part, soft_deleted=staged.soft_deleted)
-    counts = pages.apply_page(connection, work, page, now, services.settings.escrow_retry)
+    counts = pages.apply_page(connection, work, staged.page, now, services.settings.escrow_retry)
     staged_pages.remove(connection, work, staged.number)
-    return counts, replace(work, staged=work.staged - staged.objects)
+    return counts, replace(work, staged=work.staged - len(staged.page.records) - len(staged.page.broken))
 
 
 async def _step(services: Services, work: Slice, step: _Step, resource_units: int = 0) -> Slice:

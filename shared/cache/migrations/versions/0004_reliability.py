@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -28,6 +30,8 @@ _NEW_RUN_PART_COLUMNS = (
     ("resource_units", sa.BigInteger()),
     ("restarts", sa.Integer()),
 )
+_SEEN_OBJECTS = ("organization_id", "part", "generation", "object_id")
+_SEEN_LINKS = ("organization_id", "relation", "generation", "source_id", "target_id")
 _STAGES_BEFORE = (
     "stage IN ('listing', 'retries', 'deletedItems', 'sweepLive', 'sweepAll', 'deletions', 'sweepLinks', 'cleanup')"
 )
@@ -65,11 +69,14 @@ def upgrade() -> None:
         sa.Column("part", types.Word(), nullable=False),
         sa.Column("generation", sa.BigInteger(), nullable=False),
         sa.Column("number", sa.BigInteger(), nullable=False),
-        sa.Column("soft_deleted", sa.Boolean(), nullable=False),
         sa.Column("objects", sa.Integer(), nullable=False),
         sa.Column("body", sa.LargeBinary(), nullable=False),
         sa.PrimaryKeyConstraint("organization_id", "part", "generation", "number", name=op.f("pk_staged_pages")),
     )
+    # SQLite keeps them in one tree each. Runs may be under way, and what they have seen must stay seen.
+    put_aside = sa.Column("put_aside", sa.Boolean(), nullable=False, server_default=sa.false())
+    _replace_table("seen_objects", _SEEN_OBJECTS, put_aside)
+    _replace_table("seen_links", _SEEN_LINKS)
     op.create_table(
         "throttles",
         sa.Column("organization_id", sa.Integer(), autoincrement=False, nullable=False),
@@ -82,6 +89,9 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.drop_table("throttles")
     op.drop_table("staged_pages")
+    op.execute("DELETE FROM seen_objects WHERE put_aside")
+    _replace_table("seen_objects", _SEEN_OBJECTS, with_rowid=True)
+    _replace_table("seen_links", _SEEN_LINKS, with_rowid=True)
     op.execute("DELETE FROM held_deletions WHERE reason = 'absentLink'")
     _replace_reasons(_REASONS_BEFORE)
     op.execute(
@@ -107,3 +117,27 @@ def _replace_reasons(condition: str) -> None:
     with op.batch_alter_table("held_deletions") as held_deletions:
         held_deletions.drop_constraint("ck_held_deletions_reason")
         held_deletions.create_check_constraint(op.f("ck_held_deletions_reason"), condition)
+
+
+def _replace_table(table: str, key: tuple[str, ...], *more: sa.Column[bool], with_rowid: bool = False) -> None:
+    before = f"{table}_before"
+    op.rename_table(table, before)
+    if op.get_bind().dialect.name == "postgresql":
+        # The name of its index would be in the way of the new one's.
+        op.execute(f"ALTER TABLE {before} RENAME CONSTRAINT pk_{table} TO pk_{before}")
+    op.create_table(
+        table,
+        *(_key_column(name) for name in key),
+        *more,
+        sa.PrimaryKeyConstraint(*key, name=op.f(f"pk_{table}")),
+        sqlite_with_rowid=with_rowid,
+    )
+    columns = ", ".join(key)
+    op.execute(f"INSERT INTO {table} ({columns}) SELECT {columns} FROM {before}")
+    op.drop_table(before)
+
+
+def _key_column(name: str) -> sa.Column[Any]:
+    if name == "organization_id":
+        return sa.Column(name, sa.Integer(), autoincrement=False, nullable=False)
+    return sa.Column(name, sa.BigInteger() if name == "generation" else types.Word(), nullable=False)

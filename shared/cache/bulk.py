@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
+from itertools import chain
 from operator import eq
 from typing import Any
 
@@ -26,9 +28,14 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import DBAPIError
 
 from shared.cache.faults import failure_of
+from shared.cache.types import UtcDateTime
 
 Row = tuple[Any, ...]
 """A row's values in the order of the table's columns."""
+
+
+_ROWS_AT_ONCE = 999
+"""Rows that one statement inserts into SQLite."""
 
 
 class RowsRefused(Exception):
@@ -68,42 +75,64 @@ def keys(connection: Connection, wanted: Sequence[tuple[str, ...]], width: int) 
     return select(*(func.json_extract(row, literal_column(f"'$[{place}]'")) for place in range(width)))
 
 
-def upsert(connection: Connection, table: Table, rows: Sequence[Row]) -> None:
-    """Inserts the rows, or overwrites those whose primary key is there; no key may occur twice among them.
+def insert(connection: Connection, table: Table, rows: Sequence[Row]) -> None:
+    """Inserts rows whose primary keys are known not to be there: what is new need not be merged.
 
     Raises:
         RowsRefused: One of the rows cannot be kept: a value is out of range, too large, or breaks a constraint.
     """
+    _write(connection, table, rows, "")
+
+
+def upsert(connection: Connection, table: Table, rows: Sequence[Row]) -> None:
+    """Inserts the rows, or overwrites those whose primary key is there; no key may occur twice among them.
+
+    Raises:
+        RowsRefused: As ``insert``.
+    """
+    key = ", ".join(column.name for column in table.primary_key)
+    values = [column.name for column in table.columns if not column.primary_key]
+    assignments = ", ".join(f"{name} = excluded.{name}" for name in values)
+    conflict = f"ON CONFLICT ({key}) DO " + (f"UPDATE SET {assignments}" if values else "NOTHING")
+    _write(connection, table, rows, conflict)
+
+
+def _write(connection: Connection, table: Table, rows: Sequence[Row], conflict: str) -> None:
     if not rows:
         return
+    columns = ", ".join(column.name for column in table.columns)
+    write = _write_to_postgresql if connection.dialect.name == "postgresql" else _write_to_sqlite
     try:
-        _upsert(connection, table, rows)
+        write(connection, table, columns, list(_bound(rows, table, connection.dialect)), conflict)
     except DBAPIError as error:
         if _is_refusal(error.orig):
             raise RowsRefused(f"{table.name}: {type(error.orig).__name__}") from None
         raise
 
 
-def _upsert(connection: Connection, table: Table, rows: Sequence[Row]) -> None:
-    columns = ", ".join(column.name for column in table.columns)
-    key = ", ".join(column.name for column in table.primary_key)
-    values = [column.name for column in table.columns if not column.primary_key]
-    assignments = ", ".join(f"{name} = excluded.{name}" for name in values)
-    conflict = f"ON CONFLICT ({key}) DO " + (f"UPDATE SET {assignments}" if values else "NOTHING")
-    if connection.dialect.name == "postgresql":
-        incoming = f"incoming_{table.name}"
-        connection.exec_driver_sql(
-            f"CREATE TEMP TABLE IF NOT EXISTS {incoming} (LIKE {table.name}) ON COMMIT DELETE ROWS"
-        )
-        _copy(connection, f"COPY {incoming} ({columns}) FROM STDIN", table, rows)
-        connection.exec_driver_sql(f"INSERT INTO {table.name} ({columns}) SELECT {columns} FROM {incoming} {conflict}")
-        connection.exec_driver_sql(f"TRUNCATE {incoming}")
-    else:
-        marks = ", ".join("?" * len(table.columns))
-        connection.exec_driver_sql(
-            f"INSERT INTO {table.name} ({columns}) VALUES ({marks}) {conflict}",
-            list(_bound(rows, table, connection.dialect)),
-        )
+def _write_to_postgresql(
+    connection: Connection, table: Table, columns: str, rows: Sequence[Row], conflict: str
+) -> None:
+    """By COPY, which merges nothing: rows that may be there are copied to a table beside it first."""
+    if not conflict:
+        _copy(connection, f"COPY {table.name} ({columns}) FROM STDIN", table, rows)
+        return
+    incoming = f"incoming_{table.name}"
+    connection.exec_driver_sql(f"CREATE TEMP TABLE IF NOT EXISTS {incoming} (LIKE {table.name}) ON COMMIT DELETE ROWS")
+    _copy(connection, f"COPY {incoming} ({columns}) FROM STDIN", table, rows)
+    connection.exec_driver_sql(f"INSERT INTO {table.name} ({columns}) SELECT {columns} FROM {incoming} {conflict}")
+    connection.exec_driver_sql(f"TRUNCATE {incoming}")
+
+
+def _write_to_sqlite(connection: Connection, table: Table, columns: str, rows: Sequence[Row], conflict: str) -> None:
+    """By statements of many rows: Python's driver lets other threads run after each execution, and waits its turn."""
+    marks = f"({', '.join('?' * len(table.columns))})"
+    whole = len(rows) - len(rows) % _ROWS_AT_ONCE
+    for count, some in ((_ROWS_AT_ONCE, rows[:whole]), (1, rows[whole:])):
+        statement = f"INSERT INTO {table.name} ({columns}) VALUES {', '.join([marks] * count)} {conflict}"
+        parameters = [tuple(chain.from_iterable(some[start : start + count])) for start in range(0, len(some), count)]
+        if parameters:
+            connection.exec_driver_sql(statement, parameters)
 
 
 def _copy(connection: Connection, statement: str, table: Table, rows: Sequence[Row]) -> None:
@@ -111,7 +140,7 @@ def _copy(connection: Connection, statement: str, table: Table, rows: Sequence[R
     error_class: type[Exception] = connection.dialect.loaded_dbapi.Error
     try:
         with driver_connection.cursor().copy(statement) as copy:
-            for row in _bound(rows, table, connection.dialect):
+            for row in rows:
                 copy.write_row(row)
     except error_class as error:
         if _is_refusal(error):
@@ -126,10 +155,14 @@ def _is_refusal(error: BaseException | None) -> bool:
 
 
 def _bound(rows: Sequence[Row], table: Table, dialect: Dialect) -> Iterator[Row]:
-    """The rows as the driver takes them, converted column by column: three times as fast as row by row."""
+    """The rows as the driver takes them.
+
+    Converted column by column, and a page's few moments once each: 1 µs a row of ``objects`` instead of 15.
+    """
     columns: list[Iterable[Any]] = list(zip(*rows, strict=True))
     for position, column in enumerate(table.columns):
         processor = column.type.dialect_impl(dialect).bind_processor(dialect)
         if processor is not None:
+            processor = cache(processor) if isinstance(column.type, UtcDateTime) else processor
             columns[position] = map(processor, columns[position])
     return zip(*columns, strict=True)

@@ -6,11 +6,10 @@ Records are states, not events, so applying one twice, or an old one before a ne
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 from hashlib import blake2b
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -32,8 +31,7 @@ class Effect(Enum):
     IGNORE = "ignore"
 
 
-@dataclass(frozen=True, slots=True)
-class StoredObject:
+class StoredObject(NamedTuple):
     """What the cache holds of an object; ``payload`` only where the decision needs it."""
 
     payload_hash: bytes
@@ -48,8 +46,7 @@ class StoredObject:
         return self.soft_deleted_at is None and self.deleted_at is None
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(NamedTuple):
     """What to do with an object's row, and the row as it then is."""
 
     effect: Effect
@@ -99,9 +96,11 @@ def decide(part: Part, record: ObjectRecord, stored: StoredObject | None, *, rep
     if gone and not (record.properties and record.removal is None):
         return _IGNORE
     known = {} if stored is None or gone or (replaces and record.properties) else stored.payload or {}
-    payload = {**part.nothing_known, "id": record.object_id, **known, **record.properties}
+    payload: Properties = record.properties
+    if known or not payload.keys() >= part.property_names:
+        payload = {**part.nothing_known, "id": record.object_id, **known, **payload}
     if part.collection == "sites":
-        payload["id"] = _site_id(payload, stored)
+        payload = {**payload, "id": _site_id(payload, stored)}
     live = stored is not None and stored.deleted_at is None
     if not part.in_scope(payload):
         return _tombstone(stored, now) if stored is not None and live else _IGNORE

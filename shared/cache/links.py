@@ -38,6 +38,7 @@ class ComparedLink(NamedTuple):
     Attributes:
         key: The link.
         change: The page's last word on it.
+        known: Whether there is a row of it, be it a tombstone.
         there: Whether the cache has it.
         wanted: Whether it is to have it: not a link of something that is gone for good.
         same: Whether the cache has it as it is to be.
@@ -46,6 +47,7 @@ class ComparedLink(NamedTuple):
 
     key: LinkKey
     change: LinkChange
+    known: bool
     there: bool
     wanted: bool
     same: bool
@@ -69,7 +71,7 @@ def compare(connection: Connection, work: Slice, records: Sequence[ObjectRecord]
         wanted = not change.removed and link[1] not in gone and link[2] not in gone
         first = wanted and full and generation != work.generation
         same = wanted == there and (not wanted or target_type == change.target_type) and not (work.rebuild and first)
-        compared.append(ComparedLink(link, change, there, wanted, same, first))
+        compared.append(ComparedLink(link, change, link in stored, there, wanted, same, first))
     return compared
 
 
@@ -95,22 +97,25 @@ def write_links(
     """
     key, generation = work.organization.key, work.generation
     compared = compare(connection, work, records)
-    rows: list[bulk.Row] = []
+    new: list[bulk.Row] = []
+    changed: list[bulk.Row] = []
     entries: Counter[PartName] = Counter()
-    for (relation, source, target), change, there, wanted, same, _ in compared:
+    for (relation, source, target), change, known, there, wanted, same, _ in compared:
         if same:
             continue
         deleted_at = None if wanted else now
-        rows.append((key, relation, source, target, change.target_type, deleted_at, change_number, generation))
+        row = (key, relation, source, target, change.target_type, deleted_at, change_number, generation)
+        (changed if known else new).append(row)
         if relation in LINK_ONLY_PARTS:
             entries[LINK_ONLY_PARTS[relation]] += wanted - there
-    bulk.upsert(connection, links, rows)
+    bulk.insert(connection, links, new)
+    bulk.upsert(connection, links, changed)
     note(connection, work, compared)
     held_deletions.release_links(connection, key, [one.key for one in compared])
     ended = _not_among(connection, work, [record for record in records if record.links_complete])
     more_rows, more_entries = delete_links(connection, ended, change_number, now)
     entries.update(more_entries)
-    return len(rows) + more_rows, entries, bool(ended)
+    return len(new) + len(changed) + more_rows, entries, bool(ended)
 
 
 def delete_links_of(

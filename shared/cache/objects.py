@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence, Set
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -98,7 +98,8 @@ def write_objects(
     left_to_groups = _left_to_groups(connection, work, records)
     linked = _linked(connection, work, records)
     written = ObjectsWritten()
-    rows: list[bulk.Row] = []
+    new: list[bulk.Row] = []
+    changed: list[bulk.Row] = []
     noted: list[bulk.Row] = []
     for record in records:
         old, first = known.stored.get(record.object_id), known.first[record.object_id]
@@ -119,7 +120,8 @@ def write_objects(
             decision = decide(part, record, old, replaces=_replaces(work, first), now=now)
             written.entitled += first and decision.effect is not Effect.IGNORE
             if decision.effect is Effect.WRITE or (work.rebuild and first and decision.effect is Effect.KEEP):
-                rows.append(_row(key, part, record.object_id, decision, change_number, generation, now))
+                row = _row(key, part, record.object_id, decision, change_number, generation, now)
+                (new if old is None else changed).append(row)
                 written.added_entries += decision.live - (old is not None and old.live)
                 written.links_unknown |= decision.live and _has_lost_links(part, old)
                 written.incomplete |= decision.live and _is_incomplete(work, record, old)
@@ -130,9 +132,11 @@ def write_objects(
         named = part.keeps_objects or record.removal is not Removal.SOFT_DELETED
         if first and named:
             noted.append((key, part.name.value, generation, record.object_id, False))
-    bulk.upsert(connection, objects, rows)
+    # Who writes objects of the organization has a change number, and the next one is given when this one is done.
+    bulk.insert(connection, objects, new)
+    bulk.upsert(connection, objects, changed)
     bulk.upsert(connection, seen_objects, noted)
-    written.written = len(rows)
+    written.written = len(new) + len(changed)
     return written
 
 
@@ -241,7 +245,7 @@ def _stored(
         objects.c.soft_deleted_at,
         objects.c.deleted_at,
     ).where(*mine)
-    rows = connection.execute(_by_id(connection, query, objects, [record.object_id for record in records]))
+    rows = connection.execute(_by_id(connection, query, objects, [record.object_id for record in records])).all()
     stored = {row.object_id: StoredObject(*row[1:]) for row in rows}
     merged = [
         record.object_id
@@ -256,7 +260,7 @@ def _stored(
     if merged:
         payloads = select(objects.c.object_id, objects.c.payload).where(*mine)
         for row in connection.execute(_by_id(connection, payloads, objects, merged)):
-            stored[row.object_id] = replace(stored[row.object_id], payload=row.payload)
+            stored[row.object_id] = stored[row.object_id]._replace(payload=row.payload)
     return stored
 
 

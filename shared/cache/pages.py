@@ -83,12 +83,14 @@ def apply_records(
     held = {object_id for object_id, _ in written.held}
     there = [record for record in records if record.object_id not in held]
     released = held_deletions.release(connection, work, [record.object_id for record in there])
-    if any(_has_unknown_links(work, record, released) for record in there):
+    if released and any(_has_unknown_links(work, record, released) for record in there):
         part_states.require_full_run(connection, key, LINKED_PARTS)
-    whole = {record.object_id for record in records if _tells_everything(work, record)}
-    escrows.forget(connection, key, work.part.name, whole)
-    if work.type is RunType.INCREMENTAL:
-        escrows.hasten(connection, work, [record.object_id for record in records if record.object_id not in whole], now)
+    failed_before = escrows.among(connection, work, [record.object_id for record in records])
+    if failed_before:
+        whole = {record.object_id for record in records if _tells_everything(work, record)}
+        escrows.forget(connection, key, work.part.name, failed_before & whole)
+        if work.type is RunType.INCREMENTAL:
+            escrows.hasten(connection, work, failed_before - whole, now)
     reference_deltas = sum(len(record.links) for record in records)
     return Counts(
         imported=written.imported,

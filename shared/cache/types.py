@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from enum import StrEnum
 from typing import Any
 
 import orjson
@@ -60,13 +59,11 @@ class JsonDocument(TypeDecorator[Any]):
 
 
 class Word(TypeDecorator[str]):
-    """A member of a StrEnum or another short word; ``COLLATE "C"`` where PostgreSQL would compare by language."""
+    """A short word, or a member of a StrEnum, which drivers write as the text that it is; ``COLLATE "C"`` where
+    PostgreSQL would compare by language."""
 
     impl = Text
     cache_ok = True
 
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
         return Text(collation="C") if dialect.name == "postgresql" else Text()
-
-    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
-        return value.value if isinstance(value, StrEnum) else value

@@ -116,11 +116,21 @@ class Cache:
     def apply_page(
         self, work: Slice, *records: ObjectRecord, broken: Sequence[BrokenRecord] = (), now: datetime = NOW
     ) -> Counts:
-        """Applies a page, as a slice does: rows, counters and lease in one transaction."""
+        """Applies a page, as a slice does: rows, counters and lease in one transaction.
+
+        An object that comes again begins another page: on one page, each comes once.
+        """
 
         def body(connection: Connection) -> Counts:
-            page = Page(list(records), next_link=None, delta_link=None, broken=broken)
-            counts = pages.apply_page(connection, work, page, now, RETRY)
+            rest, counts = list(records), Counts()
+            while True:
+                ids = [record.object_id for record in rest]
+                count = next((place for place, one in enumerate(ids) if one in ids[:place]), len(ids))
+                page = Page(rest[:count], next_link=None, delta_link=None, broken=() if rest[count:] else broken)
+                counts += pages.apply_page(connection, work, page, now, RETRY)
+                rest = rest[count:]
+                if not rest:
+                    break
             slices.advance(connection, work, counts, now, LEASE)
             return counts
 

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
 from datetime import timedelta
 from functools import cache
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import Field, HttpUrl, field_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import BaseModel, ConfigDict, Field, HttpUrl, field_validator
 
 from shared.models.escrows import RetryPolicy
 
 
-class Settings(BaseSettings):
-    """App settings; the field name in upper case is the setting's name.
+class Settings(BaseModel):
+    """App settings; the field name in upper case is the setting's name."""
 
-    Raises:
-        pydantic.ValidationError: A setting has an unusable value; the message names the setting.
-    """
-
-    model_config = SettingsConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
+    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
 
     database_url: Annotated[str, Field(description="SQLAlchemy URL of the organization cache database")] = (
         "sqlite:///organization-cache.db"
@@ -99,7 +96,6 @@ class Settings(BaseSettings):
     ] = 60_000
     quarantine_retry_hours: Annotated[
         tuple[Annotated[float, Field(gt=0)], ...],
-        NoDecode,
         Field(
             min_length=1,
             description="Hours after a quarantine began at which a run is tried again; the last is repeated",
@@ -135,6 +131,15 @@ class Settings(BaseSettings):
     @classmethod
     def _separated_by_commas(cls, value: object) -> object:
         return value.split(",") if isinstance(value, str) else value
+
+    @classmethod
+    def of(cls, given: Mapping[str, str]) -> Self:
+        """The product's settings among those given, whose names may be in any letter case.
+
+        Raises:
+            pydantic.ValidationError: A setting has an unusable value; the message names the setting.
+        """
+        return cls.model_validate({name.lower(): value for name, value in given.items()})
 
     @property
     def escrow_retry(self) -> RetryPolicy:
@@ -177,4 +182,4 @@ class Settings(BaseSettings):
 @cache
 def settings() -> Settings:
     """The settings of this process."""
-    return Settings()
+    return Settings.of(os.environ)

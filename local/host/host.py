@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import azure.functions as func
 
@@ -20,8 +20,10 @@ from .listener import QueueListener, queue_argument
 from .metadata import Binding, FunctionInfo, HostStartupError, read_functions, read_host_options
 from .queues import InProcessQueue, InProcessQueueStore, MessageQueue, QueueItem, QueueStore, poison_name
 from .routing import RouteOrder, Router
-from .server import HttpServer, bind
 from .timers import ScheduleMonitor, Timer, utc_now
+
+if TYPE_CHECKING:
+    from .server import HttpServer
 
 log = logging.getLogger("local.host")
 
@@ -122,6 +124,8 @@ class FunctionsHost:
                 earlier.function.name,
             )
         if self._port is not None:
+            from .server import HttpServer, bind
+
             sock = bind(self._bind_address, self._port)
             self._port = int(sock.getsockname()[1])
             self._server = HttpServer(self.asgi_app, sock, self._grace_seconds)

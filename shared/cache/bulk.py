@@ -10,6 +10,7 @@ from typing import Any
 
 import orjson
 from sqlalchemy import (
+    JSON,
     ColumnElement,
     Connection,
     Dialect,
@@ -24,7 +25,6 @@ from sqlalchemy import (
     true,
     tuple_,
 )
-from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import DBAPIError
 
 from shared.cache.faults import failure_of
@@ -69,7 +69,7 @@ def keys(connection: Connection, wanted: Sequence[tuple[str, ...]], width: int) 
     """
     parameter = orjson.dumps(wanted).decode()
     if connection.dialect.name == "postgresql":
-        row = func.json_array_elements(cast(literal(parameter, Text), postgresql.JSON)).column_valued("row")
+        row = func.json_array_elements(cast(literal(parameter, Text), JSON)).column_valued("row")
         return select(*(row.op("->>")(literal_column(str(place))).label(f"key_{place}") for place in range(width)))
     row = func.json_each(parameter).table_valued("value").c.value
     return select(*(func.json_extract(row, literal_column(f"'$[{place}]'")) for place in range(width)))

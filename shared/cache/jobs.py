@@ -1,4 +1,4 @@
-"""The job's own columns, and the whole record of an organization's synchronization."""
+"""The job's own columns."""
 
 from __future__ import annotations
 
@@ -9,20 +9,22 @@ from uuid import UUID, uuid4
 
 from sqlalchemy import Connection, Row, delete, insert, select, update
 
-from shared.cache import escrows, held_deletions, parity, runs
+from shared.cache import escrows, held_deletions
 from shared.cache.tables import jobs, parts, run_parts
 from shared.cache.tables import runs as runs_table
-from shared.models.jobs import TEMPLATE_ID, Job, PartState, Quarantine, Restart, SynchronizationRecord
-from shared.models.organizations import Organization
-from shared.models.parts import PartName
+from shared.models.jobs import TEMPLATE_ID, Job, Quarantine, Restart
 from shared.models.restart import RestartScope
-from shared.models.runs import RunStatus
 from shared.models.synchronization import QuarantineReason, ScheduleState, StatusCode, SynchronizationError
 
 
 def new_job_id(tenant: UUID) -> str:
     """An id for a job of this tenant."""
     return f"{TEMPLATE_ID}.{tenant.hex}.{uuid4().hex}"
+
+
+def kept_id(given: str) -> str:
+    """A job's id as ``new_job_id`` writes it, of the same in any letter case."""
+    return given.lower().replace(TEMPLATE_ID.lower(), TEMPLATE_ID, 1)
 
 
 def add(connection: Connection, key: int, tenant: UUID, interval: timedelta, deletion_threshold: int | None) -> None:
@@ -83,29 +85,13 @@ def _newborn(job_id: str | None, interval: timedelta, deletion_threshold: int | 
     }
 
 
-def read_record(connection: Connection, organization: Organization, now: datetime) -> SynchronizationRecord:
-    """Everything there is to say about the organization's synchronization."""
-    job = read(connection, organization.key)
-    unfinished = runs.find_unfinished(connection, organization)
-    named = (job.last_run, job.last_successful_run, job.last_successful_run_with_exports)
-    finished = runs.find_many(connection, organization, {run_id for run_id in named if run_id is not None})
-    last, last_successful, last_with_exports = (finished.get(run_id or "") for run_id in named)
-    return SynchronizationRecord(
-        organization=organization,
-        job=job,
-        running=unfinished.get(RunStatus.RUNNING),
-        queued=unfinished.get(RunStatus.QUEUED),
-        last=last,
-        last_successful=last_successful,
-        last_successful_with_exports=last_with_exports,
-        parts=_part_states(connection, organization.key),
-        observed=now,
-    )
-
-
 def read(connection: Connection, key: int) -> Job:
     """What the job itself keeps."""
-    row = connection.execute(select(jobs).where(jobs.c.organization_id == key)).one()
+    return read_job(connection.execute(select(jobs).where(jobs.c.organization_id == key)).one())
+
+
+def read_job(row: Row[Any]) -> Job:
+    """A row of ``jobs``."""
     return Job(
         id=row.job_id,
         schedule_state=ScheduleState(row.schedule_state),
@@ -189,18 +175,3 @@ def _quarantine(row: Row[Any]) -> Quarantine | None:
         series_count=row.quarantine_series_count,
         next_attempt=row.quarantine_next_attempt_at,
     )
-
-
-def _part_states(connection: Connection, key: int) -> dict[PartName, PartState]:
-    last_runs = runs.find_last_part_runs(connection, key)
-    rows = connection.execute(select(parts).where(parts.c.organization_id == key))
-    return {
-        PartName(row.part): PartState(
-            part=PartName(row.part),
-            last_run=last_runs.get(PartName(row.part)),
-            last_successful_sync_time=row.last_successful_at,
-            entry_count=row.entry_count,
-            parity=parity.read(row),
-        )
-        for row in rows
-    }

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Row, Select, delete, insert, or_, select, update
+from sqlalchemy import BindParameter, Connection, Row, bindparam, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from shared.cache import jobs
@@ -26,6 +26,24 @@ from shared.models.organizations import (
     Region,
 )
 from shared.models.parts import PartName
+
+_WANTED: BindParameter[Any] = bindparam("wanted")
+WAYS = {
+    "key": organizations.c.organization_id == _WANTED,
+    "tenant": organizations.c.tenant_id == _WANTED,
+    "name": organizations.c.name == _WANTED,
+    "job": jobs_table.c.job_id == _WANTED,
+}
+"""The ways to find a registered organization, whose row is joined with its job's; the parameter is ``wanted``."""
+COLUMNS = [column for column in organizations.c if column.name not in ("removed_at", "change_number")]
+"""What ``read_organization`` takes, with the job's ``job_id``."""
+
+JOINED = organizations.join(jobs_table, jobs_table.c.organization_id == organizations.c.organization_id)
+IS_REGISTERED = organizations.c.removed_at.is_(None)
+
+_REGISTERED = select(*COLUMNS, jobs_table.c.job_id).select_from(JOINED).where(IS_REGISTERED)
+# Made once: to put a statement together takes longer than the database takes to answer it.
+_FOUND = {way: _REGISTERED.where(condition) for way, condition in WAYS.items()}
 
 
 def register(
@@ -77,12 +95,7 @@ def find(connection: Connection, identifier: str) -> Organization:
     Raises:
         NotFound: There is none.
     """
-    wanted = identifier.lower()
-    return _one(
-        connection,
-        _registered().where(or_(organizations.c.tenant_id == wanted, organizations.c.name == wanted)),
-        "This organization is not registered.",
-    )
+    return _find(connection, way_of(identifier), identifier.lower())
 
 
 def find_by_key(connection: Connection, key: int) -> Organization:
@@ -91,14 +104,36 @@ def find_by_key(connection: Connection, key: int) -> Organization:
     Raises:
         NotFound: There is none, or it was removed.
     """
-    return _one(
-        connection, _registered().where(organizations.c.organization_id == key), "This organization is not registered."
-    )
+    return _find(connection, "key", key)
+
+
+def find_by_job(connection: Connection, job_id: str) -> Organization:
+    """The organization whose job has this id, in any letter case.
+
+    Raises:
+        NotFound: There is none.
+    """
+    return _find(connection, "job", jobs.kept_id(job_id))
+
+
+def way_of(identifier: str) -> str:
+    """Which of WAYS finds the organization that a client names.
+
+    Domain names have dots and tenant ids have none. Asked for either, SQLite would look at every organization.
+    """
+    return "name" if "." in identifier else "tenant"
+
+
+def not_found(way: str) -> NotFound:
+    """The error of an organization that is not there."""
+    if way == "job":
+        return NotFound("There is no synchronization job with this id.")
+    return NotFound("This organization is not registered.")
 
 
 def list_all(connection: Connection) -> Sequence[Organization]:
     """All registered organizations in the order of their registration."""
-    return [_organization(row) for row in connection.execute(_registered().order_by(organizations.c.organization_id))]
+    return [read_organization(row) for row in connection.execute(_REGISTERED.order_by(organizations.c.organization_id))]
 
 
 def list_by_application(connection: Connection, object_id: str) -> Sequence[Organization]:
@@ -152,33 +187,27 @@ def next_change_number(connection: Connection, key: int) -> int:
     ).scalar_one()
 
 
-def _registered() -> Select[Any]:
-    return (
-        select(organizations, jobs_table.c.job_id)
-        .join(jobs_table, jobs_table.c.organization_id == organizations.c.organization_id)
-        .where(organizations.c.removed_at.is_(None))
-    )
-
-
 def _listed(connection: Connection, condition: Any) -> Sequence[Organization]:
-    rows = connection.execute(_registered().where(condition).order_by(organizations.c.organization_id))
-    return [_organization(row) for row in rows]
+    rows = connection.execute(_REGISTERED.where(condition).order_by(organizations.c.organization_id))
+    return [read_organization(row) for row in rows]
 
 
-def _one(connection: Connection, query: Select[Any], missing: str) -> Organization:
-    row = connection.execute(query).one_or_none()
+def _find(connection: Connection, way: str, wanted: str | int) -> Organization:
+    row = connection.execute(_FOUND[way], {"wanted": wanted}).one_or_none()
     if row is None:
-        raise NotFound(missing)
-    return _organization(row)
+        raise not_found(way)
+    return read_organization(row)
 
 
-def _organization(row: Row[Any]) -> Organization:
+def read_organization(row: Row[Any]) -> Organization:
+    """An organization from its row."""
+    tenant_id = UUID(row.tenant_id)
     # The row was validated when it was registered, so that reading state need not pay for it again.
     entity = OrganizationEntity.model_construct(
-        id=UUID(row.tenant_id),
+        id=tenant_id,
         job_id=row.job_id,
         registered_date_time=row.registered_at,
-        tenant_id=UUID(row.tenant_id),
+        tenant_id=tenant_id,
         name=row.name,
         region=Region(row.region),
         authentication_type=AuthenticationType(row.authentication_type),

@@ -19,6 +19,9 @@ from shared.models.parity import Parity
 from shared.models.parts import CATALOGUE, PartName
 from shared.models.synchronization import ScheduleState, StatusCode
 
+FOUND = (parts.c.parity_checked_at, parts.c.parity_expected, parts.c.parity_cached)
+"""The columns that ``read`` takes."""
+
 _WITH_MEMBERS = (PartName.USERS, PartName.GROUPS)
 
 

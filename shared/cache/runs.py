@@ -4,19 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
+from operator import attrgetter
 from typing import Any
 from uuid import uuid4
 
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, ScalarSelect, insert, literal_column, select, update
 
-from shared.cache.tables import parts, run_parts, runs
+from shared.cache.tables import run_parts, runs
 from shared.models.errors import TOO_MANY_REQUESTS
 from shared.models.organizations import Organization
 from shared.models.parts import CATALOGUE, PartName
-from shared.models.runs import Counts, PartRun, Run, RunStatus, RunType
+from shared.models.runs import Counts, PartProgress, PartRun, Run, RunStatus, RunType
 from shared.models.synchronization import SynchronizationError
 
 UNFINISHED = (RunStatus.QUEUED, RunStatus.RUNNING)
+
+PROGRESS = tuple(
+    run_parts.c[name]
+    for name in (
+        "run_id", "type", "status", "imported", "staged", "total", "started_at", "ended_at", "error_code",
+        "error_message", "error_tenant_actionable",
+    )
+)  # fmt: skip
+"""The columns of ``run_parts`` that ``read_progress`` takes; a driver takes its time for each that is asked for."""
+
+_ORDER = list(CATALOGUE)
+_counts_of = attrgetter(*Counts().as_dict())
 
 
 def create(
@@ -100,16 +113,31 @@ def find(connection: Connection, organization: Organization, run_id: str) -> Run
     ).one_or_none()
     if row is None:
         return None
-    return _run(row, organization, _parts_of(connection, organization.key, [run_id]).get(run_id, ()))
+    return read_run(row, organization, _parts_of(connection, organization.key, [run_id]).get(run_id, ()))
 
 
 def find_unfinished(connection: Connection, organization: Organization) -> Mapping[RunStatus, Run]:
     """The organization's queued and its running run, with their parts; at most one of each."""
-    rows = connection.execute(
-        select(runs).where(runs.c.organization_id == organization.key, runs.c.status.in_(UNFINISHED))
-    ).all()
-    part_runs = _parts_of(connection, organization.key, [row.run_id for row in rows])
-    return {RunStatus(row.status): _run(row, organization, part_runs.get(row.run_id, ())) for row in rows}
+    key = organization.key
+    unfinished = runs.c.run_id.in_(unfinished_ids(key))
+    rows = connection.execute(select(runs).where(runs.c.organization_id == key, unfinished)).all()
+    part_runs = _parts_of(connection, key, [row.run_id for row in rows])
+    return {RunStatus(row.status): read_run(row, organization, part_runs.get(row.run_id, ())) for row in rows}
+
+
+def unfinished_ids(key: int | ColumnElement[int]) -> Sequence[ScalarSelect[str]]:
+    """Expressions for the ids of an organization's queued and of its running run.
+
+    Each finds its run by the partial index that keeps it the only one, so that no run is looked at that has ended; for
+    this the word has to be in the statement itself.
+    """
+    others = runs.alias()
+    return [
+        select(others.c.run_id)
+        .where(others.c.organization_id == key, others.c.status == literal_column(f"'{status.value}'"))
+        .scalar_subquery()
+        for status in UNFINISHED
+    ]
 
 
 def find_many(connection: Connection, organization: Organization, run_ids: Iterable[str]) -> Mapping[str, Run]:
@@ -117,22 +145,7 @@ def find_many(connection: Connection, organization: Organization, run_ids: Itera
     rows = connection.execute(
         select(runs).where(runs.c.organization_id == organization.key, runs.c.run_id.in_(list(run_ids)))
     )
-    return {row.run_id: _run(row, organization, ()) for row in rows}
-
-
-def find_last_part_runs(connection: Connection, key: int) -> Mapping[PartName, PartRun]:
-    """Each part's share of its last finished run."""
-    rows = connection.execute(
-        select(run_parts)
-        .join(
-            parts,
-            (parts.c.organization_id == run_parts.c.organization_id)
-            & (parts.c.part == run_parts.c.part)
-            & (parts.c.last_run == run_parts.c.run_id),
-        )
-        .where(parts.c.organization_id == key)
-    )
-    return {PartName(row.part): part_run(row) for row in rows}
+    return {row.run_id: read_run(row, organization, ()) for row in rows}
 
 
 def start(connection: Connection, key: int, run_id: str, now: datetime) -> bool:
@@ -177,9 +190,9 @@ def error_columns(error: SynchronizationError | None) -> dict[str, Any]:
     }
 
 
-def part_run(row: Row[Any]) -> PartRun:
+def _part_run(row: Row[Any]) -> PartRun:
     """A row of ``run_parts`` as people see it."""
-    counts = _counts(row)
+    counts = Counts(*_counts_of(row))
     waits = row.lease_until is None and row.error_code == TOO_MANY_REQUESTS
     return PartRun(
         part=PartName(row.part),
@@ -196,38 +209,48 @@ def part_run(row: Row[Any]) -> PartRun:
     )
 
 
-def _parts_of(connection: Connection, key: int, run_ids: Sequence[str]) -> Mapping[str, tuple[PartRun, ...]]:
-    order = list(CATALOGUE)
-    rows = connection.execute(
-        select(run_parts).where(run_parts.c.organization_id == key, run_parts.c.run_id.in_(run_ids))
-    ).all()
-    found: dict[str, list[PartRun]] = {}
-    for row in rows:
-        found.setdefault(row.run_id, []).append(part_run(row))
-    return {
-        run_id: tuple(sorted(part_runs, key=lambda part: order.index(part.part))) for run_id, part_runs in found.items()
-    }
+def read_progress(row: Row[Any]) -> PartProgress:
+    """What PROGRESS tells of a row of ``run_parts``."""
+    return PartProgress(
+        type=RunType(row.type),
+        status=RunStatus(row.status),
+        completed=row.imported + row.staged,
+        total=row.total,
+        start_time=row.started_at,
+        end_time=row.ended_at,
+        error=read_error(row),
+    )
 
 
-def _run(row: Row[Any], organization: Organization, part_runs: tuple[PartRun, ...]) -> Run:
-    counts = _counts(row) if RunStatus(row.status).finished else sum((part.counts for part in part_runs), Counts())
+def read_run(row: Row[Any], organization: Organization, part_runs: tuple[PartRun, ...]) -> Run:
+    """A row of ``runs`` as people see it; what a run that is under way counts is what these parts of it do."""
+    status = RunStatus(row.status)
     return Run(
         activity_identifier=row.run_id,
         organization=organization.name,
         type=RunType(row.type),
-        status=RunStatus(row.status),
+        status=status,
         queued_time=row.queued_at,
         start_time=row.started_at,
         end_time=row.ended_at,
         error=read_error(row),
-        counts=counts,
+        counts=Counts(*_counts_of(row)) if status.finished else sum((part.counts for part in part_runs), Counts()),
         parts=part_runs,
         keeps_cursors=row.keeps_cursors,
     )
 
 
-def _counts(row: Row[Any]) -> Counts:
-    return Counts(**{name: getattr(row, name) for name in Counts().as_dict()})
+def _parts_of(connection: Connection, key: int, run_ids: Sequence[str]) -> Mapping[str, tuple[PartRun, ...]]:
+    rows = connection.execute(
+        select(run_parts).where(run_parts.c.organization_id == key, run_parts.c.run_id.in_(run_ids))
+    ).all()
+    found: dict[str, list[PartRun]] = {}
+    for row in rows:
+        found.setdefault(row.run_id, []).append(_part_run(row))
+    return {
+        run_id: tuple(sorted(part_runs, key=lambda part: _ORDER.index(part.part)))
+        for run_id, part_runs in found.items()
+    }
 
 
 def read_error(row: Row[Any]) -> SynchronizationError | None:

@@ -3,7 +3,7 @@
 ``organization_id`` comes first in every key, so that organizations never mix and the database can be sharded by it.
 Rows of objects and links are never taken out while their organization is registered: what is gone stays as a
 tombstone, and every change of a row gives it the ``change_number`` of the transaction that made it, which grows per
-organization. The CHECK constraints and partial unique indexes refuse states that must not exist.
+organization. The CHECK constraints and the partial unique indexes (``indexes.py``) refuse states that must not exist.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ from sqlalchemy import (
     Table,
     Text,
     false,
-    text,
 )
 
 from shared.cache.types import JsonDocument, UtcDateTime, Word
@@ -69,27 +68,6 @@ organizations = Table(
     # A number is never given twice: what is remembered of a removed organization must not fit a new one.
     sqlite_autoincrement=True,
 )
-Index(
-    "uq_organizations_tenant_id",
-    organizations.c.tenant_id,
-    unique=True,
-    sqlite_where=organizations.c.removed_at.is_(None),
-    postgresql_where=organizations.c.removed_at.is_(None),
-)
-Index(
-    "uq_organizations_name",
-    organizations.c.name,
-    unique=True,
-    sqlite_where=organizations.c.removed_at.is_(None),
-    postgresql_where=organizations.c.removed_at.is_(None),
-)
-Index(
-    "ix_organizations_removed_at",
-    organizations.c.removed_at,
-    sqlite_where=organizations.c.removed_at.is_not(None),
-    postgresql_where=organizations.c.removed_at.is_not(None),
-)
-
 jobs = Table(
     "jobs",
     metadata,
@@ -173,14 +151,6 @@ parts = Table(
         name="parity",
     ),
 )
-for _due in ("refresh_at", "parity_recheck_at"):
-    Index(
-        f"ix_parts_{_due}",
-        parts.c[_due],
-        sqlite_where=parts.c[_due].is_not(None),
-        postgresql_where=parts.c[_due].is_not(None),
-    )
-
 _FINISHED = "('Succeeded', 'EntryLevelErrors', 'Failed', 'Cancelled')"
 
 
@@ -227,14 +197,6 @@ runs = Table(
     *_execution_columns(),
     *_execution_checks(),
 )
-for _status in ("Queued", "Running"):
-    Index(
-        f"uq_runs_one_{_status.lower()}",
-        runs.c.organization_id,
-        unique=True,
-        sqlite_where=runs.c.status == text(f"'{_status}'"),
-        postgresql_where=runs.c.status == text(f"'{_status}'"),
-    )
 Index("ix_runs_organization_id_queued_at", runs.c.organization_id, runs.c.queued_at)
 
 run_parts = Table(
@@ -268,13 +230,6 @@ run_parts = Table(
     CheckConstraint("ended_at IS NULL OR (lease_until IS NULL AND wake_at IS NULL)", name="finished_is_idle"),
     CheckConstraint("stage = 'listing' OR delta_link IS NOT NULL", name="no_sweep_before_the_listing_is_complete"),
 )
-Index(
-    "ix_run_parts_wake_at",
-    run_parts.c.wake_at,
-    sqlite_where=run_parts.c.wake_at.is_not(None),
-    postgresql_where=run_parts.c.wake_at.is_not(None),
-)
-
 objects = Table(
     "objects",
     metadata,

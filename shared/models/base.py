@@ -14,9 +14,10 @@ NEVER = datetime(1, 1, 1, tzinfo=UTC)
 
 def wire_time(value: datetime) -> str:
     """ISO 8601 in UTC with Z and at most microseconds; msgraph-sdk fails the whole call on any other notation."""
-    # The sentinel of another time zone is before the first moment of UTC.
-    utc = NEVER if value < NEVER else value.astimezone(UTC)
-    return utc.isoformat().replace("+00:00", "Z")
+    if value.tzinfo is not UTC:
+        # The sentinel of another time zone is before the first moment of UTC.
+        value = NEVER if value < NEVER else value.astimezone(UTC)
+    return value.isoformat().replace("+00:00", "Z")
 
 
 UtcTime = Annotated[datetime, PlainSerializer(wire_time, return_type=str, when_used="json")]
@@ -26,7 +27,14 @@ class WireModel(BaseModel):
     """A JSON object on the wire: camelCase member names, unknown members refused on input."""
 
     model_config = ConfigDict(
-        alias_generator=to_camel, populate_by_name=True, extra="forbid", frozen=True, hide_input_in_errors=True
+        alias_generator=to_camel,
+        populate_by_name=True,
+        extra="forbid",
+        frozen=True,
+        hide_input_in_errors=True,
+        # What a model takes is built when it is first used: no process uses all, and all together delay every start.
+        # What a model takes is built when it is first used: no process uses all, and all together delay every start.
+        defer_build=True,
     )
 
     def wire(self) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from shared.models.organizations import Organization
 from shared.models.parity import Parity
 from shared.models.parts import PartName
 from shared.models.restart import RestartScope
-from shared.models.runs import PartRun, Run
+from shared.models.runs import PartProgress, Run
 from shared.models.synchronization import QuarantineReason, ScheduleState, StatusCode, SynchronizationError
 
 TEMPLATE_ID = "M365OrgCache"
@@ -21,14 +21,17 @@ class PartState:
     """What is known of one part across runs.
 
     Attributes:
-        last_run: The part's share of its last finished run.
+        last_run: How its share of its last finished run went.
+        running, queued: How far it is in the runs under way, if it is in them.
         last_successful_sync_time: When its last successful run started.
         entry_count: Objects (or links) of the part that are live in the cache.
         parity: What the last comparison with Graph's counts found.
     """
 
     part: PartName
-    last_run: PartRun | None
+    last_run: PartProgress | None
+    running: PartProgress | None
+    queued: PartProgress | None
     last_successful_sync_time: datetime | None
     entry_count: int
     parity: Parity | None = None
@@ -96,7 +99,7 @@ class SynchronizationRecord:
     """Everything there is to say about an organization's synchronization at one moment.
 
     Attributes:
-        running, queued: The runs under way, with their parts.
+        running, queued: The runs under way, without their parts and what is counted of these.
         last, last_successful, last_successful_with_exports: Finished runs, without their parts.
         observed: When the record was read.
     """

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from enum import StrEnum
+from operator import add, attrgetter
 from typing import Self
 
 from shared.models.base import UtcTime, WireModel
@@ -63,11 +64,14 @@ class Counts:
     escrowed_raw: int = 0
 
     def __add__(self, other: Counts) -> Counts:
-        return Counts(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(Counts)))
+        return Counts(*map(add, _numbers(self), _numbers(other)))
 
     def as_dict(self) -> dict[str, int]:
         """The counts by name."""
         return {f.name: getattr(self, f.name) for f in fields(self)}
+
+
+_numbers = attrgetter(*(f.name for f in fields(Counts)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +97,19 @@ class PartRun:
     error: SynchronizationError | None
     resource_units: int = 0
     next_attempt: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PartProgress:
+    """Of one part's share of a run, what a job and a synchronization state tell; the members are those of PartRun."""
+
+    type: RunType
+    status: RunStatus
+    completed: int
+    total: int | None
+    start_time: datetime | None
+    end_time: datetime | None
+    error: SynchronizationError | None
 
 
 def conclusive(parts: Sequence[PartRun]) -> Sequence[PartRun]:

@@ -15,7 +15,8 @@ from shared.api.odata import next_link, query_options, window
 from shared.api.routing import route
 from shared.api.views.run import run_entity
 from shared.api.views.sync_state import organization_sync_state
-from shared.cache import escrows, held_deletions, jobs, organizations, runs
+from shared.cache import escrows, held_deletions, organizations, runs
+from shared.cache.synchronization_record import find_record, read_record
 from shared.models.base import WireModel
 from shared.models.errors import NotFound
 from shared.models.organizations import OrganizationRegistration
@@ -117,8 +118,8 @@ def get_organization_sync_state(req: func.HttpRequest) -> func.HttpResponse:
     """One organization's synchronization state."""
     app = services()
     with app.database.read() as connection:
-        organization = organizations.find(connection, req.route_params["id"])
-        return entity_answer(organization_sync_state(jobs.read_record(connection, organization, app.now())))
+        record = find_record(connection, req.route_params["id"], app.now())
+    return entity_answer(organization_sync_state(record))
 
 
 @blueprint.function_name("get_all_sync_states")
@@ -128,7 +129,7 @@ def get_all_sync_states(req: func.HttpRequest) -> func.HttpResponse:
     app = services()
     with app.database.read() as connection:
         records = [
-            jobs.read_record(connection, organization, app.now()) for organization in organizations.list_all(connection)
+            read_record(connection, organization, app.now()) for organization in organizations.list_all(connection)
         ]
     return json_answer({"value": [organization_sync_state(record).wire() for record in records]})
 

@@ -10,7 +10,9 @@ from sqlalchemy import Connection
 
 from shared.api.routing import closed_segment
 from shared.cache import organizations
+from shared.cache.synchronization_record import find_record_of_job
 from shared.models.errors import NotFound
+from shared.models.jobs import SynchronizationRecord
 from shared.models.organizations import Organization
 from shared.services import services
 
@@ -43,11 +45,20 @@ def find_organization(req: func.HttpRequest, connection: Connection) -> Organiza
     Raises:
         NotFound: There is none.
     """
-    wanted = req.route_params["jobId"].lower()
-    for organization in find_organizations(req, connection):
-        if (organization.entity.job_id or "").lower() == wanted:
-            return organization
-    raise NotFound("The application has no synchronization job with this id.")
+    closed_segment(req, "version")
+    return _of_owner(req, organizations.find_by_job(connection, req.route_params["jobId"]))
+
+
+def find_record(req: func.HttpRequest, connection: Connection) -> SynchronizationRecord:
+    """The record of the organization whose job the path names.
+
+    Raises:
+        NotFound: There is none.
+    """
+    closed_segment(req, "version")
+    record = find_record_of_job(connection, req.route_params["jobId"], services().now())
+    _of_owner(req, record.organization)
+    return record
 
 
 def read_organization(req: func.HttpRequest) -> Organization:
@@ -66,3 +77,12 @@ def context(req: func.HttpRequest, rest: str) -> str:
     """The ``@odata.context`` of what the path names; ``rest`` comes behind ``…/synchronization/``."""
     version, owner = closed_segment(req, "version"), closed_segment(req, "owner")
     return f"{service_url(req)}/{version}/$metadata#{owner}('{req.route_params['id']}')/synchronization/{rest}"
+
+
+def _of_owner(req: func.HttpRequest, organization: Organization) -> Organization:
+    application = organization.entity.application
+    applications = closed_segment(req, "owner") == "applications"
+    owner = application.object_id if applications else application.service_principal_id
+    if str(owner) != req.route_params["id"].lower():
+        raise organizations.not_found("job")
+    return organization

@@ -16,10 +16,10 @@ from shared.api.routing import route
 from shared.api.views.job import synchronization_job
 from shared.api.views.schema import synchronization_schema
 from shared.cache import jobs, selections
+from shared.cache.synchronization_record import read_record
 from shared.models.errors import Conflict
 from shared.models.job_changes import JobCreation, JobUpdate
-from shared.models.jobs import TEMPLATE_ID
-from shared.models.organizations import Organization
+from shared.models.jobs import TEMPLATE_ID, SynchronizationRecord
 from shared.models.selection import read_selection
 from shared.services import services
 from shared.sync.configuration import change_selection, change_settings, create_job, delete_job
@@ -31,6 +31,7 @@ from shared.triggers.paths import (
     context,
     find_organization,
     find_organizations,
+    find_record,
     read_organization,
     service_url,
 )
@@ -54,7 +55,9 @@ def list_synchronization_jobs(req: func.HttpRequest) -> func.HttpResponse:
             req,
             context(req, "jobs"),
             listed,
-            lambda found: _entity(req, connection, found, with_schema=with_schema),
+            lambda found: _entity(
+                req, connection, read_record(connection, found, services().now()), with_schema=with_schema
+            ),
             options,
         )
     return json_answer(document, content_type=ODATA_JSON)
@@ -86,7 +89,7 @@ def create_synchronization_job(req: func.HttpRequest) -> func.HttpResponse:
     # Where several have none, the one that was registered first gets its own first.
     created = create_job(app, without_job[0].key, asked.settings)
     with app.database.read() as connection:
-        document = _document(req, connection, created)
+        document = _document(req, connection, read_record(connection, created, app.now()))
     location = f"{req.url.partition('?')[0].rstrip('/')}/{created.entity.job_id}"
     return json_answer(document, 201, headers={"Location": location}, content_type=ODATA_JSON)
 
@@ -97,8 +100,8 @@ def get_synchronization_job(req: func.HttpRequest) -> func.HttpResponse:
     """One job, with its schema where that is asked for."""
     options = query_options(req, ("select", "expand"))
     with services().database.read() as connection:
-        organization = find_organization(req, connection)
-        document = _document(req, connection, organization, with_schema=expands_schema(options))
+        record = find_record(req, connection)
+        document = _document(req, connection, record, with_schema=expands_schema(options))
     return json_answer(select(document, options), content_type=ODATA_JSON)
 
 
@@ -124,7 +127,7 @@ def patch_synchronization_job(req: func.HttpRequest, messages: Messages) -> func
         sent += change_selection(app, organization.key, selection)
     send(messages, sent)
     with app.database.read() as connection:
-        return json_answer(_document(req, connection, find_organization(req, connection)), content_type=ODATA_JSON)
+        return json_answer(_document(req, connection, find_record(req, connection)), content_type=ODATA_JSON)
 
 
 @blueprint.function_name("delete_synchronization_job")
@@ -137,18 +140,18 @@ def delete_synchronization_job(req: func.HttpRequest) -> func.HttpResponse:
 
 
 def _document(
-    req: func.HttpRequest, connection: Connection, organization: Organization, *, with_schema: bool = False
+    req: func.HttpRequest, connection: Connection, record: SynchronizationRecord, *, with_schema: bool = False
 ) -> dict[str, Any]:
-    entity = _entity(req, connection, organization, with_schema=with_schema)
+    entity = _entity(req, connection, record, with_schema=with_schema)
     return {"@odata.context": context(req, "jobs/$entity"), **entity}
 
 
 def _entity(
-    req: func.HttpRequest, connection: Connection, organization: Organization, *, with_schema: bool
+    req: func.HttpRequest, connection: Connection, record: SynchronizationRecord, *, with_schema: bool
 ) -> dict[str, Any]:
-    record = jobs.read_record(connection, organization, services().now())
     entity = synchronization_job(record, service_url(req)).wire()
     if with_schema:
+        organization = record.organization
         parts = selections.read(connection, organization.key)
         entity["schema"] = synchronization_schema(entity["id"], parts, organization.entity.parts).wire()
     return entity

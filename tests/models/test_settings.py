@@ -1,6 +1,5 @@
 """App settings: what holds without any, and how an unusable one is refused."""
 
-import os
 from datetime import timedelta
 
 import pytest
@@ -9,16 +8,8 @@ from pydantic import ValidationError
 from shared.settings import Settings
 
 
-@pytest.fixture(autouse=True)
-def no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in Settings.model_fields:
-        for spelling in (name, name.upper()):
-            if spelling in os.environ:
-                monkeypatch.delenv(spelling)
-
-
 def test_nothing_has_to_be_set() -> None:
-    settings = Settings()
+    settings = Settings.of({})
     assert settings.database_url == "sqlite:///organization-cache.db"
     assert settings.graph_url is None
     assert settings.sync_interval == timedelta(minutes=40)
@@ -27,10 +18,8 @@ def test_nothing_has_to_be_set() -> None:
     assert settings.requeue_after == timedelta(minutes=5)
 
 
-def test_an_app_setting_is_read_by_its_name_in_upper_case(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DATABASE_URL", "postgresql+psycopg://cache@server/cache")
-    monkeypatch.setenv("SYNC_INTERVAL_MINUTES", "5")
-    settings = Settings()
+def test_an_app_setting_is_read_by_its_name_in_upper_case() -> None:
+    settings = Settings.of({"DATABASE_URL": "postgresql+psycopg://cache@server/cache", "SYNC_INTERVAL_MINUTES": "5"})
     assert settings.database_url == "postgresql+psycopg://cache@server/cache"
     assert settings.sync_interval == timedelta(minutes=5)
 
@@ -46,12 +35,9 @@ def test_an_app_setting_is_read_by_its_name_in_upper_case(monkeypatch: pytest.Mo
         "",
     ],
 )
-def test_an_unknown_database_is_refused_by_the_settings_name_and_without_its_value(
-    monkeypatch: pytest.MonkeyPatch, url: str
-) -> None:
-    monkeypatch.setenv("DATABASE_URL", url)
+def test_an_unknown_database_is_refused_by_the_settings_name_and_without_its_value(url: str) -> None:
     with pytest.raises(ValidationError) as refused:
-        Settings()
+        Settings.of({"DATABASE_URL": url})
     assert "database_url" in str(refused.value).lower()
     assert "hunter2" not in str(refused.value)
 
@@ -69,10 +55,7 @@ def test_an_unknown_database_is_refused_by_the_settings_name_and_without_its_val
         ("GRAPH_MAX_WAIT_SECONDS", "-1"),
     ],
 )
-def test_an_unusable_value_is_refused_by_the_settings_name(
-    monkeypatch: pytest.MonkeyPatch, name: str, value: str
-) -> None:
-    monkeypatch.setenv(name, value)
+def test_an_unusable_value_is_refused_by_the_settings_name(name: str, value: str) -> None:
     with pytest.raises(ValidationError) as refused:
-        Settings()
+        Settings.of({name: value})
     assert name in str(refused.value).upper()

@@ -26,8 +26,9 @@ from sqlalchemy import delete, select
 
 from shared.api.views.job import synchronization_job
 from shared.api.views.sync_state import organization_sync_state
-from shared.cache import jobs, organizations, runs, slices
+from shared.cache import organizations, runs, slices
 from shared.cache import tables as t
+from shared.cache.synchronization_record import read_record
 from shared.models.errors import Conflict
 from shared.models.job_settings import JobSettings
 from shared.models.jobs import SynchronizationRecord
@@ -120,7 +121,7 @@ class JobLife(RuleBasedStateMachine):
         """Sees how everything is now; ``record`` is what was seen last."""
         with self.services.database.read() as connection:
             organization = organizations.find_by_key(connection, self.key)
-            self.record = jobs.read_record(connection, organization, self.now)
+            self.record = read_record(connection, organization, self.now)
             mine = t.run_parts.c.organization_id == self.key
             self.run_parts = connection.execute(select(t.run_parts).where(mine)).all()
             unfinished = t.runs.c.organization_id == self.key, t.runs.c.status.in_(runs.UNFINISHED)

@@ -13,6 +13,7 @@ import pytest
 from sqlalchemy import Connection, update
 
 from shared.cache import jobs, organizations, part_states, runs, slices
+from shared.cache.synchronization_record import read_record
 from shared.cache.tables import organizations as organizations_table
 from shared.models.errors import BadRequest, Conflict, DatabaseBlocked, NotFound
 from shared.models.job_settings import JobSettings
@@ -529,7 +530,7 @@ def test_a_message_that_was_sent_twice_is_worked_on_once(planner: Planner, conto
     planner.drain()
     assert planner.unfinished(contoso) == {}
     with planner.services.database.read() as connection:
-        assert jobs.read_record(connection, contoso, planner.clock()).last is not None
+        assert read_record(connection, contoso, planner.clock()).last is not None
 
 
 def test_a_dead_message_fails_its_part_visibly_and_the_other_parts_go_on(

@@ -102,14 +102,13 @@ def _execution(run: Run | None) -> SynchronizationTaskExecution | None:
 
 def _progress(record: SynchronizationRecord) -> list[SynchronizationProgress]:
     """One entry per part of the running run; where Graph does not tell the total, it is what has come so far."""
-    if record.running is None:
-        return []
     return [
         SynchronizationProgress(
             completed_units=part.completed,
             total_units=max(part.completed, part.total or 0),
-            units=part.part,
+            units=name,
             progress_observation_date_time=record.observed,
         )
-        for part in record.running.parts
+        for name in CATALOGUE
+        if name in record.parts and (part := record.parts[name].running) is not None
     ]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from shared.models.jobs import PartState, SynchronizationRecord
 from shared.models.parity import Parity
-from shared.models.parts import CATALOGUE, PartName
-from shared.models.runs import PartRun, Run, RunStatus
+from shared.models.parts import CATALOGUE
+from shared.models.runs import PartProgress, Run, RunStatus
 from shared.models.sync_state import (
     CurrentStatus,
     CurrentSyncState,
@@ -44,7 +44,7 @@ def organization_sync_state(record: SynchronizationRecord) -> OrganizationSyncSt
 def _part(record: SynchronizationRecord, state: PartState) -> PartSyncState:
     return PartSyncState(
         last_state=_last(state.last_run) if state.last_run else None,
-        current_state=_current_part(record.running, state.part) or _current_part(record.queued, state.part),
+        current_state=_current_part(record.running, state.running) or _current_part(record.queued, state.queued),
         last_successful_sync_time=state.last_successful_sync_time,
         parity=_parity(state.parity) if state.parity else None,
     )
@@ -54,7 +54,7 @@ def _parity(found: Parity) -> PartParity:
     return PartParity(checked_date_time=found.checked, expected=found.expected, cached=found.cached, drift=found.drift)
 
 
-def _last(run: PartRun) -> LastSyncState:
+def _last(run: PartProgress) -> LastSyncState:
     return LastSyncState(
         sync_status=_outcome(run.status),
         type=run.type,
@@ -72,8 +72,7 @@ def _current(run: Run | None) -> CurrentSyncState | None:
     )
 
 
-def _current_part(run: Run | None, name: PartName) -> CurrentSyncState | None:
-    part = next((part for part in run.parts if part.part is name), None) if run else None
+def _current_part(run: Run | None, part: PartProgress | None) -> CurrentSyncState | None:
     if run is None or part is None or part.status.finished:
         return None
     return CurrentSyncState(

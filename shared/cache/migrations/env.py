@@ -5,11 +5,11 @@ from __future__ import annotations
 from alembic import context
 
 from shared.cache.database import Database
-from shared.cache.tables import metadata
+from shared.cache.indexes import schema
 
 database = Database(context.config.attributes["database_url"])
 with database.write() as connection:
-    context.configure(connection=connection, target_metadata=metadata, compare_type=True)
+    context.configure(connection=connection, target_metadata=schema, compare_type=True)
     with context.begin_transaction():
         context.run_migrations()
 database.close()

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Select, and_, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Select, and_, or_, select, update
 
 from shared.cache.tables import jobs, parts, run_parts
 from shared.models.parts import CATALOGUE, PartName
@@ -47,7 +47,7 @@ def refresh_links_under_way(connection: Connection, key: int, at: datetime) -> N
     )
 
 
-def due(now: datetime) -> Select[Any, Any]:
+def due(now: ColumnElement[datetime]) -> Select[Any, Any]:
     """The numbers of the organizations with a cursor that is due, and since when; those of jobs in quarantine are left
     alone."""
     return (

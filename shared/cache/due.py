@@ -5,9 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 from typing import NamedTuple
 
-from sqlalchemy import Connection, false, func, select, true, union_all
+from sqlalchemy import Connection, bindparam, false, func, select, true, union_all
 
 from shared.cache import cursors, jobs, parity, purge, waiting_parts
+from shared.cache.types import UtcDateTime
 
 
 class Due(NamedTuple):
@@ -27,8 +28,11 @@ def find(connection: Connection, now: datetime) -> Due:
 
     Each kind is read by an index that holds little more than what is due: what is not costs nothing.
     """
+    # Written out: of a parameter PostgreSQL may assume that a third of every table is due, and plan for that (a tick
+    # with 1,000 organizations, of which 100 were due, then took 10 ms in place of 5).
+    moment = bindparam("now", now, UtcDateTime, literal_execute=True)
     kinds = [kind.add_columns(false().label("removed")) for kind in (
-        jobs.due(now), waiting_parts.due(now), cursors.due(now), parity.due(now)
+        jobs.due(moment), waiting_parts.due(moment), cursors.due(moment), parity.due(moment)
     )]  # fmt: skip
     due = union_all(*kinds, purge.removed().add_columns(true().label("removed"))).subquery("due")
     rows = connection.execute(

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import Connection, Row, Select, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Select, delete, insert, select, update
 
 from shared.cache import escrows, held_deletions, parity, runs
 from shared.cache.tables import jobs, parts, run_parts
@@ -160,7 +160,7 @@ def _columns(job: Job) -> dict[str, Any]:
     }
 
 
-def due(now: datetime) -> Select[Any, Any]:
+def due(now: ColumnElement[datetime]) -> Select[Any, Any]:
     """The numbers of the organizations whose next run's time has come, and since when."""
     return select(jobs.c.organization_id, jobs.c.next_run_at.label("since")).where(jobs.c.next_run_at <= now)
 

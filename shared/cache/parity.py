@@ -46,7 +46,7 @@ def list_to_check(connection: Connection) -> Sequence[int]:
     return connection.execute(query.order_by(jobs.c.organization_id)).scalars().all()
 
 
-def due(now: datetime) -> Select[Any, Any]:
+def due(now: ColumnElement[datetime]) -> Select[Any, Any]:
     """The numbers of the organizations with a drift that is to be confirmed and that no run is under way of, and since
     when."""
     return select(parts.c.organization_id, parts.c.parity_recheck_at.label("since")).where(_has_drift_to_confirm(now))
@@ -187,7 +187,7 @@ def read(row: Row[Any]) -> Parity | None:
     return Parity(row.parity_checked_at, row.parity_expected, row.parity_cached)
 
 
-def _has_drift_to_confirm(now: datetime) -> ColumnElement[bool]:
+def _has_drift_to_confirm(now: datetime | ColumnElement[datetime]) -> ColumnElement[bool]:
     going = select(jobs.c.organization_id).where(jobs.c.organization_id == parts.c.organization_id, _is_going())
     busy = select(runs.c.run_id).where(runs.c.organization_id == parts.c.organization_id, runs.c.status.in_(UNFINISHED))
     return and_(parts.c.parity_recheck_at <= now, going.exists(), ~busy.exists())

@@ -65,7 +65,7 @@ def resume(connection: Connection, key: int, now: datetime, requeue_after: timed
     return [_message(row) for row in rows]
 
 
-def due(now: datetime) -> Select[Any, Any]:
+def due(now: ColumnElement[datetime]) -> Select[Any, Any]:
     """The numbers of the organizations with parts whose time to be woken has come, and since when: expired leases,
     waits that are over, lost messages."""
     return select(run_parts.c.organization_id, run_parts.c.wake_at.label("since")).where(

@@ -1,6 +1,6 @@
 """The database's own limit: pages that are rendered already, loaded by COPY into the product's table; nothing else.
 
-``python -m benchmarks.copy_limit TENANT_URL DATABASE_URL FIRST LAST`` renders the tenant's users as rows of the
+``python -m benchmarks.copy_limit TENANT_URL TOKEN DATABASE_URL FIRST LAST`` renders the tenant's users as rows of the
 organizations with these numbers and everything between, says so, waits for a line, and loads the organizations' pages
 in turns, each in a transaction of its own. It prints how many rows that were, and the processor time it used.
 """
@@ -43,9 +43,15 @@ def _field(value: Any) -> str:
 
 
 def main() -> None:
-    tenant, url, first, last = sys.argv[1], make_url(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
+    tenant, token, url, first, last = (
+        sys.argv[1],
+        sys.argv[2],
+        make_url(sys.argv[3]),
+        int(sys.argv[4]),
+        int(sys.argv[5]),
+    )
     now = datetime.now(UTC)
-    read = list(pages(tenant))
+    read = list(pages(tenant, token))
     turns = [[rendered(page, organization, now) for organization in range(first, last + 1)] for page in read]
     with psycopg.connect(url.set(drivername="postgresql").render_as_string(hide_password=False)) as database:
         print("ready", flush=True)

@@ -98,8 +98,8 @@ def measure(bench: Workbench) -> list[Result]:
         f"each organization at a worker of its own, a process of {_INSTANCES} instances, so that no slice waits. "
         "An organization's time runs from the request for its run to the run's end: its longest part, and what the run "
         "takes before and after.",
-        f"Organizations that began together wait in step, so that what is done with a page falls on the same moment for "
-        f"all of them: that, on {len(os.sched_getaffinity(0))} cores which the tenant and the database use as well, is "
+        f"Organizations that began together wait in step: what is done with a page falls on the same moment for all of "
+        f"them. That, on {len(os.sched_getaffinity(0))} cores which the tenant and the database use as well, is "
         "what several take longer than one.",
     ]
     return [result]

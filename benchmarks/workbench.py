@@ -99,6 +99,16 @@ def seconds(run: dict[str, Any]) -> float:
     return (datetime.fromisoformat(run["endTime"]) - datetime.fromisoformat(run["startTime"])).total_seconds()
 
 
+def processor_seconds(*pids: int) -> float:
+    """The processor time that these processes and their children have used, those that have ended included."""
+    ticks = 0
+    for pid in pids:
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        ticks += _ticks(pid, with_ended_children=True)
+        ticks += sum(_ticks(int(child), with_ended_children=False) for child in children)
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
 class Workbench:
     """Brings what is measured; all of it is gone when the ``with`` block ends.
 
@@ -125,6 +135,11 @@ class Workbench:
     def server(self) -> str:
         """The PostgreSQL server's version."""
         return self._server.description
+
+    @property
+    def server_pid(self) -> int:
+        """The PostgreSQL server's first process."""
+        return self._server.pid
 
     @contextmanager
     def tenant(self, users: int, groups: int = 0, sites: int = 0, **options: Any) -> Iterator[Tenant]:
@@ -170,6 +185,16 @@ def _process(
     finally:
         process.kill()
         process.communicate()
+
+
+def _ticks(pid: int, *, with_ended_children: bool) -> int:
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except FileNotFoundError:
+        # It has ended since it was named, and its parent's number has its time.
+        return 0
+    # proc(5): utime, stime, cutime, cstime are the fields 14 to 17.
+    return sum(int(value) for value in fields[11 : 15 if with_ended_children else 13])
 
 
 def _status(pid: int, name: str) -> int:

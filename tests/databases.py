@@ -72,6 +72,11 @@ class PostgresServer:
             shutil.rmtree(self._directory)
             raise
 
+    @property
+    def pid(self) -> int:
+        """The server's first process, the parent of all others."""
+        return self._process.pid
+
     def stop(self) -> None:
         assert self._watchdog.stdin
         self._watchdog.stdin.close()

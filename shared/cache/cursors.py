@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, and_, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Select, and_, or_, select, update
 
 from shared.cache.tables import jobs, parts, run_parts
 from shared.models.parts import CATALOGUE, PartName
@@ -47,15 +47,14 @@ def refresh_links_under_way(connection: Connection, key: int, at: datetime) -> N
     )
 
 
-def list_due(connection: Connection, now: datetime) -> Sequence[int]:
-    """The numbers of the organizations with a cursor that is due; those of jobs in quarantine are left alone."""
-    query = (
-        select(parts.c.organization_id)
+def due(now: ColumnElement[datetime]) -> Select[Any, Any]:
+    """The numbers of the organizations with a cursor that is due, and since when; those of jobs in quarantine are left
+    alone."""
+    return (
+        select(parts.c.organization_id, parts.c.refresh_at.label("since"))
         .join(jobs, jobs.c.organization_id == parts.c.organization_id)
         .where(parts.c.refresh_at <= now, jobs.c.status_code != StatusCode.QUARANTINE)
-        .distinct()
     )
-    return connection.execute(query.order_by(parts.c.organization_id)).scalars().all()
 
 
 def take_due(

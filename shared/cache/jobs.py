@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import Connection, Row, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Select, delete, insert, select, update
 
 from shared.cache import escrows, held_deletions
 from shared.cache.tables import jobs, parts, run_parts
@@ -147,13 +146,9 @@ def _columns(job: Job) -> dict[str, Any]:
     }
 
 
-def list_due(connection: Connection, now: datetime) -> Sequence[int]:
-    """The numbers of the organizations whose next run's time has come, the longest waiting first."""
-    return (
-        connection.execute(select(jobs.c.organization_id).where(jobs.c.next_run_at <= now).order_by(jobs.c.next_run_at))
-        .scalars()
-        .all()
-    )
+def due(now: ColumnElement[datetime]) -> Select[Any, Any]:
+    """The numbers of the organizations whose next run's time has come, and since when."""
+    return select(jobs.c.organization_id, jobs.c.next_run_at.label("since")).where(jobs.c.next_run_at <= now)
 
 
 def _restart(row: Row[Any]) -> Restart:

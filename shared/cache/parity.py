@@ -9,7 +9,7 @@ from datetime import datetime
 from sys import maxsize
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Update, and_, case, func, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Select, Update, and_, case, func, select, update
 
 from shared.cache import bulk, sweep
 from shared.cache.links import UNLISTED_TYPE
@@ -49,24 +49,23 @@ def list_to_check(connection: Connection) -> Sequence[int]:
     return connection.execute(query.order_by(jobs.c.organization_id)).scalars().all()
 
 
-def take_due(connection: Connection, now: datetime, asked_again_at: datetime) -> Sequence[int]:
-    """The numbers of the organizations with a drift that is to be confirmed now, and that no run is under way of.
+def due(now: ColumnElement[datetime]) -> Select[Any, Any]:
+    """The numbers of the organizations with a drift that is to be confirmed and that no run is under way of, and since
+    when."""
+    return select(parts.c.organization_id, parts.c.parity_recheck_at.label("since")).where(_has_drift_to_confirm(now))
 
-    They are due again at ``asked_again_at``, should nothing come of it.
+
+def take_due(connection: Connection, key: int, now: datetime, asked_again_at: datetime) -> bool:
+    """Whether a drift of the organization is to be confirmed now.
+
+    It is due again at ``asked_again_at``, should nothing come of it.
     """
-    going = select(jobs.c.organization_id).where(_is_going())
-    busy = select(runs.c.organization_id).where(runs.c.status.in_(UNFINISHED))
-    found = connection.execute(
+    put_off = (
         update(parts)
-        .where(
-            parts.c.parity_recheck_at <= now,
-            parts.c.organization_id.in_(going),
-            parts.c.organization_id.not_in(busy),
-        )
+        .where(parts.c.organization_id == key, _has_drift_to_confirm(now))
         .values(parity_recheck_at=asked_again_at)
-        .returning(parts.c.organization_id)
     )
-    return sorted(set(found.scalars()))
+    return connection.execute(put_off).rowcount > 0
 
 
 def is_going(connection: Connection, key: int) -> bool:
@@ -189,6 +188,12 @@ def read(row: Row[Any]) -> Parity | None:
     if row.parity_checked_at is None:
         return None
     return Parity(row.parity_checked_at, row.parity_expected, row.parity_cached)
+
+
+def _has_drift_to_confirm(now: datetime | ColumnElement[datetime]) -> ColumnElement[bool]:
+    going = select(jobs.c.organization_id).where(jobs.c.organization_id == parts.c.organization_id, _is_going())
+    busy = select(runs.c.run_id).where(runs.c.organization_id == parts.c.organization_id, runs.c.status.in_(UNFINISHED))
+    return and_(parts.c.parity_recheck_at <= now, going.exists(), ~busy.exists())
 
 
 def _is_going() -> ColumnElement[bool]:

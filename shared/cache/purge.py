@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import Any
 
-from sqlalchemy import Connection, delete, select, tuple_
+from sqlalchemy import Connection, Select, delete, select, tuple_
 
 from shared.cache.tables import (
     escrows,
@@ -21,21 +21,17 @@ from shared.cache.tables import (
 ROWS_PER_TRANSACTION = 10_000
 
 
-def list_removed(connection: Connection) -> Sequence[int]:
-    """The numbers of the organizations that were removed and still have a row."""
-    return (
-        connection.execute(select(organizations.c.organization_id).where(organizations.c.removed_at.is_not(None)))
-        .scalars()
-        .all()
+def removed() -> Select[Any, Any]:
+    """The numbers of the organizations that were removed and still have a row, and since when."""
+    return select(organizations.c.organization_id, organizations.c.removed_at.label("since")).where(
+        organizations.c.removed_at.is_not(None)
     )
 
 
 def purge(connection: Connection, key: int) -> bool:
     """Deletes the next rows of a removed organization; False when nothing is left, the organization's row included."""
-    removed = select(organizations.c.organization_id).where(
-        organizations.c.organization_id == key, organizations.c.removed_at.is_not(None)
-    )
-    if connection.execute(removed.with_for_update()).first() is None:
+    mine = removed().where(organizations.c.organization_id == key)
+    if connection.execute(mine.with_for_update()).first() is None:
         return False
     for table in (throttles, staged_pages, seen_links, seen_objects, held_deletions, escrows, links, objects):
         identity = tuple_(*table.primary_key.columns)

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, and_, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, Connection, Row, Select, or_, select, tuple_, update
 
 from shared.cache import runs
 from shared.cache.tables import jobs, run_parts
@@ -65,22 +65,30 @@ def resume(connection: Connection, key: int, now: datetime, requeue_after: timed
     return [_message(row) for row in rows]
 
 
-def wake(connection: Connection, now: datetime, requeue_after: timedelta) -> list[SliceMessage]:
-    """The messages for parts whose time to be woken has come: expired leases, waits that are over, lost messages.
+def due(now: ColumnElement[datetime]) -> Select[Any, Any]:
+    """The numbers of the organizations with parts whose time to be woken has come, and since when: expired leases,
+    waits that are over, lost messages."""
+    return select(run_parts.c.organization_id, run_parts.c.wake_at.label("since")).where(
+        run_parts.c.wake_at <= now, _goes_on()
+    )
 
-    A part that another transaction works on this very moment is left to it: this one holds rows of many organizations
-    and would otherwise wait for those who wait for it.
+
+def wake(connection: Connection, key: int, now: datetime, requeue_after: timedelta) -> list[SliceMessage]:
+    """The messages for the organization's parts that are due.
+
+    A part that another transaction works on this very moment is left to it: that one may want the organization's row
+    next, which this one holds.
     """
     identity = run_parts.primary_key.columns
-    due = (
+    waiting = (
         select(*identity)
-        .where(run_parts.c.wake_at <= now, or_(run_parts.c.organization_id.not_in(_paused()), _runs_though_paused()))
+        .where(run_parts.c.organization_id == key, run_parts.c.wake_at <= now, _goes_on())
         .with_for_update(of=run_parts, skip_locked=True)
-        .cte("due")
+        .cte("waiting")
     )
     rows = connection.execute(
         update(run_parts)
-        .where(tuple_(*identity).in_(select(due)))
+        .where(tuple_(*identity).in_(select(waiting)))
         .values(wake_at=now + requeue_after)
         .returning(*run_parts.c)
     ).all()
@@ -103,8 +111,9 @@ def find_waiting(connection: Connection, key: int, run_id: str) -> Collection[st
 
 def rests(connection: Connection, key: int, run_id: str) -> bool:
     """Whether the job is paused, and the run is none that goes on all the same."""
-    of_run = and_(run_parts.c.organization_id == key, run_parts.c.run_id == run_id)
-    resting = select(run_parts.c.part).where(of_run, run_parts.c.organization_id.in_(_paused()), ~_runs_though_paused())
+    resting = select(run_parts.c.part).where(
+        run_parts.c.organization_id == key, run_parts.c.run_id == run_id, ~_goes_on()
+    )
     return connection.execute(resting).first() is not None
 
 
@@ -117,15 +126,16 @@ def _message(row: Row[Any]) -> SliceMessage:
     )
 
 
-def _paused() -> Select[int]:
-    return select(jobs.c.organization_id).where(jobs.c.status_code == StatusCode.PAUSED)
-
-
-def _runs_though_paused() -> ColumnElement[bool]:
-    """Of a row of ``run_parts``: whether its run keeps cursors, which a pause must not let grow too old."""
-    keeping = select(runs_table.c.run_id).where(
-        runs_table.c.organization_id == run_parts.c.organization_id,
-        runs_table.c.run_id == run_parts.c.run_id,
-        runs_table.c.keeps_cursors,
+def _goes_on() -> ColumnElement[bool]:
+    """Of a row of ``run_parts``: that its job is not paused, or its run keeps cursors, which a pause must not let grow
+    too old."""
+    going_on = (
+        select(runs_table.c.run_id)
+        .join(jobs, jobs.c.organization_id == runs_table.c.organization_id)
+        .where(
+            runs_table.c.organization_id == run_parts.c.organization_id,
+            runs_table.c.run_id == run_parts.c.run_id,
+            or_(jobs.c.status_code != StatusCode.PAUSED, runs_table.c.keeps_cursors),
+        )
     )
-    return keeping.correlate(run_parts).exists()
+    return going_on.correlate(run_parts).exists()

@@ -87,7 +87,7 @@ def start_job(services: Services, key: int) -> list[SliceMessage]:
 def pause(services: Services, key: int) -> None:
     """Stops the job for a while: a slice that is at work is finished, no further one begins, cursors are kept.
 
-    What is being read goes on nevertheless before its links grow too old, as ``planning.plan`` says.
+    What is being read goes on nevertheless before its links grow too old, as ``planning.plan_for`` says.
 
     Raises:
         NotFound: The organization is not registered.

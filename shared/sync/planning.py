@@ -1,16 +1,22 @@
-"""Plans: finds what is due, queues runs, keeps cursors young, sends again what stalled. It reads nothing from Graph."""
+"""Plans: finds what is due, queues runs, keeps cursors young, sends again what stalled. It reads nothing from Graph.
+
+A tick only finds the organizations that something is due of. Each is then planned by itself, in a transaction that
+holds its row, when a message is delivered (docs/decisions/0011-the-planner-finds-messages-do.md). Nothing depends on
+such a message: what it did not do is still due at the next tick, and what another one did before is due no more.
+"""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 from sqlalchemy import Connection
 
-from shared.cache import cursors, jobs, organizations, parity, part_states, purge, runs, waiting_parts
-from shared.models.errors import DatabaseBlocked, NotFound
+from shared.cache import cursors, due, jobs, organizations, parity, part_states, runs, waiting_parts
+from shared.cache.due import Due
+from shared.models.errors import DatabaseUnavailable, NotFound
 from shared.models.organizations import Organization
 from shared.models.parity import ParityMessage
 from shared.models.parts import PartName
@@ -29,16 +35,20 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The messages to send: for slices, for comparisons whose findings have to be confirmed, and the numbers of removed
-    organizations that have rows left."""
+    """The messages to send for an organization: for slices, and for a comparison whose finding has to be confirmed."""
 
-    slices: list[SliceMessage]
-    purges: list[int]
-    parity_checks: list[ParityMessage]
+    slices: list[SliceMessage] = field(default_factory=list[SliceMessage])
+    parity_checks: list[ParityMessage] = field(default_factory=list[ParityMessage])
 
 
-def plan(services: Services) -> Plan:
-    """What has to be done at this moment.
+def find_due(services: Services) -> Due:
+    """The organizations that something has to be done for at this moment: one query, and nothing is written."""
+    with services.database.read() as connection:
+        return due.find(connection, services.now())
+
+
+def plan_for(services: Services, key: int) -> Plan:
+    """Does what is due of an organization at this moment, which may be nothing any more.
 
     Cursors that have not been used for CURSOR_REFRESH_HOURS are refreshed by an incremental run of their parts, though
     nothing else is due and though the job is paused, for Graph forgets them. A run that a pause stopped in its middle
@@ -47,70 +57,47 @@ def plan(services: Services) -> Plan:
     are left out: their own attempts use the cursors daily, and one that was disabled reads in full what Graph has
     forgotten by then.
     """
-    now = services.now()
-    with services.database.read() as connection:
-        due = jobs.list_due(connection, now)
-        purges = list(purge.list_removed(connection))
-    with services.database.write() as connection:
-        messages = waiting_parts.wake(connection, now, services.settings.requeue_after)
-    with services.database.write() as connection:
-        drifted = parity.take_due(connection, now, now + services.settings.requeue_after)
-    messages += _of_each(services, due, _start_due)
-    with services.database.read() as connection:
-        with_old_cursors = cursors.list_due(connection, now)
-    messages += _of_each(services, with_old_cursors, _refresh_cursors)
-    return Plan(messages, purges, [ParityMessage(organization_key=key, second_look=True) for key in drifted])
 
-
-def _of_each(
-    services: Services, keys: Sequence[int], begin: Callable[[Connection, Services, int], list[SliceMessage]]
-) -> list[SliceMessage]:
-    """The messages of what begins for each of these organizations.
-
-    A transaction for each: none holds the row of one while it waits for another's. What was found so far is sent
-    whatever becomes of the rest, which stays due.
-    """
-    messages: list[SliceMessage] = []
-    for key in keys:
+    def write(connection: Connection) -> Plan:
         try:
-            with services.database.write() as connection:
-                messages += begin(connection, services, key)
-        except DatabaseBlocked as failure:
-            logger.error("planning ended early: %s", failure.message)
-            break
-        except Exception:
-            logger.exception("organization %d could not be started", key)
-    return messages
+            organization = organizations.lock(connection, key)
+        except NotFound:
+            return Plan()
+        now, requeue_after = services.now(), services.settings.requeue_after
+        messages = _start_due(connection, services, organization)
+        messages += _refresh_cursors(connection, services, organization)
+        messages += waiting_parts.wake(connection, key, now, requeue_after)
+        drifted = parity.take_due(connection, key, now, now + requeue_after)
+        return Plan(messages, [ParityMessage(organization_key=key, second_look=True)] if drifted else [])
 
-
-def _start_due(connection: Connection, services: Services, key: int) -> list[SliceMessage]:
     try:
-        organization = organizations.lock(connection, key)
-    except NotFound:
-        return []
-    next_run_time = jobs.read(connection, key).next_run_time
+        return services.database.transact(write)
+    except DatabaseUnavailable as failure:
+        logger.error("organization %d was not planned and stays due: %s", key, failure.message)
+        return Plan()
+
+
+def _start_due(connection: Connection, services: Services, organization: Organization) -> list[SliceMessage]:
+    next_run_time = jobs.read(connection, organization.key).next_run_time
     if next_run_time is None or next_run_time > services.now():
         return []
     _, messages = start_run(connection, services, organization, RunType.INCREMENTAL, organization.entity.parts)
     return messages
 
 
-def _refresh_cursors(connection: Connection, services: Services, key: int) -> list[SliceMessage]:
-    try:
-        organization = organizations.lock(connection, key)
-    except NotFound:
-        return []
+def _refresh_cursors(connection: Connection, services: Services, organization: Organization) -> list[SliceMessage]:
+    key = organization.key
     job = jobs.read(connection, key)
     condition = Condition.of(job.schedule_state, job.status_code)
     if condition not in (Condition.STARTED, Condition.PAUSED):
         return []
     now, refresh_after = services.now(), services.settings.cursor_refresh
     next_try = now + min(refresh_after, _CURSOR_LIFE - refresh_after) / _REFRESH_TRIES
-    due = cursors.take_due(connection, key, organization.entity.parts, now, next_try)
+    old = cursors.take_due(connection, key, organization.entity.parts, now, next_try)
     messages: list[SliceMessage] = []
-    if due.stored:
-        _, messages = start_run(connection, services, organization, RunType.INCREMENTAL, due.stored, keeps_cursors=True)
-    if condition is Condition.PAUSED and (due.stored or due.links_under_way):
+    if old.stored:
+        _, messages = start_run(connection, services, organization, RunType.INCREMENTAL, old.stored, keeps_cursors=True)
+    if condition is Condition.PAUSED and (old.stored or old.links_under_way):
         runs.set_keeps_cursors(connection, key, keeps_cursors=True)
         messages = waiting_parts.resume(connection, key, now, services.settings.requeue_after)
     return messages

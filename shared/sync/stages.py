@@ -84,14 +84,12 @@ async def work_on(services: Services, work: Slice, deadline: datetime) -> Slice 
 async def _list(services: Services, work: Slice, deadline: datetime) -> Slice:
     client, part = services.graph.get(work.organization), work.part
     low_priority = work.type is RunType.FULL
-    if work.type is RunType.FULL and work.cursor is None and work.total is None and work.last_error is None:
-        # Only at the first attempt: nothing waits for a total, should it be refused again and again.
-        work = replace(work, total=await client.count(part, low_priority=low_priority))
     if work.beside and work.cursor is None:
         while await asyncio.to_thread(_forget_abandoned, services, work):
             pass
 
     def listed(work: Slice, page: Page) -> Slice:
+        work = replace(work, total=total)
         if page.next_link is not None:
             checkpoint = next_checkpoint(work.checkpoint, page.next_link)
             return replace(work, cursor=page.next_link, checkpoint=checkpoint)
@@ -102,7 +100,24 @@ async def _list(services: Services, work: Slice, deadline: datetime) -> Slice:
             stage = Stage.APPLY_ALL if part.deleted_items is None else Stage.DELETED_ITEMS
         return replace(work, cursor=None, checkpoint=None, delta_link=page.delta_link, stage=stage)
 
+    total = work.total
+
+    async def first_page_and_total() -> Page:
+        nonlocal total
+        # At once: where an answer takes long, neither is to wait for the other.
+        asked = client.first_page(part, low_priority=low_priority), client.count(part, low_priority=low_priority)
+        page, number = await asyncio.gather(*asked, return_exceptions=True)
+        if isinstance(page, BaseException):
+            raise page
+        if isinstance(number, BaseException):
+            raise number
+        total = number
+        return page
+
     first = partial(client.first_page, part, low_priority=low_priority)
+    if work.type is RunType.FULL and work.total is None and work.last_error is None:
+        # Only at the first attempt: nothing waits for a total, should it be refused again and again.
+        first = first_page_and_total
     follow = partial(client.next_page, part, low_priority=low_priority)
     if part.source is not None:
         first = follow = partial(derived.read_page, services, work)

@@ -11,6 +11,8 @@ from shared.models.base import WireModel
 
 SLICES = "sync-slices"
 POISON = "sync-slices-poison"
+PLANS = "organization-plans"
+PLANS_POISON = "organization-plans-poison"
 PURGES = "organization-purges"
 PARITY_CHECKS = "parity-checks"
 CONNECTION = "AzureWebJobsStorage"
@@ -21,4 +23,10 @@ Messages = func.Out[List[str]]  # noqa: UP006
 def send(messages: Messages, sent: Iterable[WireModel]) -> None:
     """Has messages put on the queue once the function has returned."""
     if bodies := [message.model_dump_json(by_alias=True) for message in sent]:
+        messages.set(bodies)
+
+
+def send_keys(messages: Messages, keys: Iterable[int]) -> None:
+    """Has the numbers of organizations put on the queue, a message each, once the function has returned."""
+    if bodies := [str(key) for key in keys]:
         messages.set(bodies)

@@ -23,7 +23,7 @@ from shared.models.organizations import OrganizationRegistration
 from shared.models.runs import SynchronizationRequest
 from shared.services import services
 from shared.sync.control import start
-from shared.triggers.messages import CONNECTION, PURGES, SLICES, Messages, send
+from shared.triggers.messages import CONNECTION, PURGES, SLICES, Messages, send, send_keys
 
 blueprint = func.Blueprint()
 
@@ -67,7 +67,7 @@ def remove_organization(req: func.HttpRequest, purges: Messages) -> func.HttpRes
     with app.database.write() as connection:
         found = organizations.lock(connection, organizations.find(connection, req.route_params["id"]).key)
         organizations.remove(connection, found, app.now())
-    purges.set([str(found.key)])
+    send_keys(purges, [found.key])
     return func.HttpResponse(status_code=204)
 
 

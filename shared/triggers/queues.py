@@ -1,4 +1,4 @@
-"""Queue triggers: slices, the messages that the queue gave up, comparisons, and the purge of removed organizations."""
+"""Queue triggers: plans, slices, the messages that the queue gave up, comparisons, and the purge of organizations."""
 # azure.functions leaves its decorators partly untyped.
 # pyright: strict, reportUnknownMemberType=false
 
@@ -12,12 +12,46 @@ from shared.models.parity import ParityMessage
 from shared.models.slices import SliceMessage
 from shared.services import services
 from shared.sync.parity_checks import check_parity
+from shared.sync.planning import plan_for
 from shared.sync.purging import purge_for
 from shared.sync.slices import fail_dead_letter, run_slice
-from shared.triggers.messages import CONNECTION, PARITY_CHECKS, POISON, PURGES, SLICES, Messages, send
+from shared.triggers.messages import (
+    CONNECTION,
+    PARITY_CHECKS,
+    PLANS,
+    PLANS_POISON,
+    POISON,
+    PURGES,
+    SLICES,
+    Messages,
+    send,
+)
 
 logger = logging.getLogger(__name__)
 blueprint = func.Blueprint()
+
+
+@blueprint.function_name("plan_organization")
+@blueprint.queue_trigger(arg_name="message", queue_name=PLANS, connection=CONNECTION)
+@blueprint.queue_output(arg_name="messages", queue_name=SLICES, connection=CONNECTION)
+@blueprint.queue_output(arg_name="checks", queue_name=PARITY_CHECKS, connection=CONNECTION)
+def plan_organization(message: func.QueueMessage, messages: Messages, checks: Messages) -> None:
+    """Does what is due of one organization: starts its run, refreshes cursors, sends again what stalled."""
+    planned = plan_for(services(), int(message.get_body()))
+    send(messages, planned.slices)
+    send(checks, planned.parity_checks)
+
+
+@blueprint.function_name("report_dead_plan")
+@blueprint.queue_trigger(arg_name="message", queue_name=PLANS_POISON, connection=CONNECTION)
+def report_dead_plan(message: func.QueueMessage) -> None:
+    """Tells of an organization that could not be planned; the planner finds it due again."""
+    try:
+        key = int(message.get_body())
+    except ValueError:
+        logger.error("a message that names no organization was given up by the queue and dropped (id %s)", message.id)
+        return
+    logger.error("organization %d could not be planned, however often its message was delivered; it is still due", key)
 
 
 @blueprint.function_name("synchronize_slice")

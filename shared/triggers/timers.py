@@ -10,8 +10,8 @@ import azure.functions as func
 
 from shared.services import services
 from shared.sync.parity_checks import plan_checks
-from shared.sync.planning import plan
-from shared.triggers.messages import CONNECTION, PARITY_CHECKS, PURGES, SLICES, Messages, send
+from shared.sync.planning import find_due
+from shared.triggers.messages import CONNECTION, PARITY_CHECKS, PLANS, PURGES, Messages, send, send_keys
 
 blueprint = func.Blueprint()
 
@@ -21,16 +21,13 @@ PARITY_SCHEDULE = os.environ.get("PARITY_SCHEDULE", "0 30 2 * * *")
 
 @blueprint.function_name("plan_synchronizations")
 @blueprint.timer_trigger(arg_name="timer", schedule="%SYNC_SCHEDULE%")
-@blueprint.queue_output(arg_name="messages", queue_name=SLICES, connection=CONNECTION)
+@blueprint.queue_output(arg_name="plans", queue_name=PLANS, connection=CONNECTION)
 @blueprint.queue_output(arg_name="purges", queue_name=PURGES, connection=CONNECTION)
-@blueprint.queue_output(arg_name="checks", queue_name=PARITY_CHECKS, connection=CONNECTION)
-def plan_synchronizations(timer: func.TimerRequest, messages: Messages, purges: Messages, checks: Messages) -> None:
-    """Starts what is due and sends again what stalled."""
-    planned = plan(services())
-    send(messages, planned.slices)
-    send(checks, planned.parity_checks)
-    if planned.purges:
-        purges.set([str(key) for key in planned.purges])
+def plan_synchronizations(timer: func.TimerRequest, plans: Messages, purges: Messages) -> None:
+    """Finds the organizations that something is due of, and has each planned, or purged if it was removed."""
+    due = find_due(services())
+    send_keys(plans, due.registered)
+    send_keys(purges, due.removed)
 
 
 @blueprint.function_name("check_parity")

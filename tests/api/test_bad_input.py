@@ -570,7 +570,7 @@ def test_an_organization_with_another_authentication_type_does_not_synchronize(
 
 def test_the_planner_leaves_organizations_with_another_authentication_type_alone(application: Application) -> None:
     application.clock.forward(days=1)
-    application.host.fire_timer("plan_synchronizations")
+    application.plan()
 
     for organization in (MODERN, BASIC):
         state = application.client.get(f"/organizations/{organization['name']}/syncState").json()

@@ -80,7 +80,7 @@ def test_an_organization_without_a_job_stays_registered_and_does_not_synchronize
     message = check_error(application.client.post(f"/organizations/{NAME}/sync"), 409, "conflict")
     assert NAME in message
     application.clock.forward(days=30)
-    application.host.fire_timer("plan_synchronizations")
+    application.plan()
     assert held_parts(application) == []
     state = application.sync_state()
     assert (state["syncStatus"], state["lastSyncTime"], state["currentState"]) == ("None", None, None)

@@ -259,7 +259,7 @@ def test_a_quarantine_and_settings_come_with_one_change(application: Application
 def started_by_plan(application: Application, **forward: float) -> bool:
     """Whether a planner's turn starts a run when this time has passed."""
     application.clock.forward(**forward)
-    application.host.fire_timer("plan_synchronizations")
+    application.plan()
     return application.sync_state()["currentState"] is not None
 
 

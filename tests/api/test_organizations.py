@@ -122,7 +122,7 @@ class TestRegistration:
     def test_a_registration_starts_nothing(self, registry: Application) -> None:
         entity = register(registry)
         registry.clock.forward(days=2)
-        registry.host.fire_timer("plan_synchronizations")
+        registry.plan()
 
         state = registry.client.get(f"/organizations/{entity['id']}/syncState").json()
         job = registry.client.get(jobs_path(owner_id=entity["application"]["objectId"])).json()["value"][0]

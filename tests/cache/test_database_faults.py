@@ -322,7 +322,7 @@ def test_the_planner_wakes_what_it_can_beside_a_transaction_that_works_on_a_part
         later = NOW + timedelta(hours=1)
 
         def wake() -> list[SliceMessage]:
-            return cache.write(lambda c: waiting_parts.wake(c, later, REQUEUE))
+            return cache.write(lambda c: waiting_parts.wake(c, organization.key, later, REQUEUE))
 
         with cache.database.write() as connection:
             slices.advance(connection, work, Counts(), NOW, LEASE)

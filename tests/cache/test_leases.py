@@ -202,16 +202,16 @@ def test_what_nothing_came_of_is_woken_when_its_time_has_come_and_not_twice(
 ) -> None:
     (message,) = cache.queue(contoso, USERS)
     due = NOW + REQUEUE
-    assert cache.write(lambda c: waiting_parts.wake(c, due - timedelta(microseconds=1), REQUEUE)) == []
-    assert cache.write(lambda c: waiting_parts.wake(c, due, REQUEUE)) == [message]
-    assert cache.write(lambda c: waiting_parts.wake(c, due, REQUEUE)) == []
-    assert cache.write(lambda c: waiting_parts.wake(c, due + REQUEUE, REQUEUE)) == [message]
+    assert cache.write(lambda c: waiting_parts.wake(c, contoso.key, due - timedelta(microseconds=1), REQUEUE)) == []
+    assert cache.write(lambda c: waiting_parts.wake(c, contoso.key, due, REQUEUE)) == [message]
+    assert cache.write(lambda c: waiting_parts.wake(c, contoso.key, due, REQUEUE)) == []
+    assert cache.write(lambda c: waiting_parts.wake(c, contoso.key, due + REQUEUE, REQUEUE)) == [message]
 
 
 def test_a_part_whose_worker_died_is_woken_when_its_lease_is_over(cache: Cache, contoso: Organization) -> None:
     work = cache.begin(contoso)
-    assert cache.write(lambda c: waiting_parts.wake(c, EXPIRED - timedelta(microseconds=1), REQUEUE)) == []
-    (woken,) = cache.write(lambda c: waiting_parts.wake(c, EXPIRED, REQUEUE))
+    assert cache.write(lambda c: waiting_parts.wake(c, contoso.key, EXPIRED - timedelta(microseconds=1), REQUEUE)) == []
+    (woken,) = cache.write(lambda c: waiting_parts.wake(c, contoso.key, EXPIRED, REQUEUE))
     again = cache.take(woken, EXPIRED)
     assert again is not None
     assert again.fence == work.fence + 1
@@ -219,7 +219,7 @@ def test_a_part_whose_worker_died_is_woken_when_its_lease_is_over(cache: Cache, 
 
 def test_a_finished_part_is_never_woken(cache: Cache, contoso: Organization) -> None:
     cache.finish(cache.begin(contoso))
-    assert cache.write(lambda c: waiting_parts.wake(c, LATER, REQUEUE)) == []
+    assert cache.write(lambda c: waiting_parts.wake(c, contoso.key, LATER, REQUEUE)) == []
 
 
 # --- Which way a part is read -------------------------------------------------------------------------------------

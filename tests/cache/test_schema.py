@@ -15,7 +15,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import CheckConstraint, Table, inspect, update
 
-from shared.cache import organizations, purge
+from shared.cache import due, organizations, purge
 from shared.cache import tables as t
 from shared.cache.migrations import configuration, upgrade
 from shared.models.errors import Conflict, DatabaseFailure
@@ -258,11 +258,11 @@ def test_a_removed_organizations_rows_go_and_its_successor_begins_with_none(
     successor = cache.register()
     cache.run(successor, PartName.USERS, live("c"))
     assert cache.live_objects(successor) == {"c"}
-    assert cache.read(purge.list_removed) == [contoso.key]
+    assert cache.read(lambda c: due.find(c, NOW)).removed == [contoso.key]
     for _ in range(10):
         if not cache.write(lambda c: purge.purge(c, contoso.key)):
             break
-    assert cache.read(purge.list_removed) == []
+    assert cache.read(lambda c: due.find(c, NOW)).removed == []
     assert (cache.objects(contoso), cache.links(contoso)) == ({}, {})
     assert cache.live_objects(successor) == {"c"}
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Row, select
 
-from shared.cache import jobs, runs, slices, throttles, waiting_parts
+from shared.cache import due, jobs, runs, slices, throttles, waiting_parts
 from shared.cache import tables as t
 from shared.models.organizations import Organization
 from shared.models.parts import CATALOGUE, Family, PartName
@@ -49,7 +49,10 @@ def shown(cache: Cache, organization: Organization, message: SliceMessage) -> Pa
 
 
 def woken(cache: Cache, now: datetime) -> list[SliceMessage]:
-    return cache.write(lambda c: waiting_parts.wake(c, now, REQUEUE))
+    """The messages for what is due of all organizations."""
+    keys = cache.read(lambda c: due.find(c, now)).registered
+    woken = [cache.write(lambda c, key=key: waiting_parts.wake(c, key, now, REQUEUE)) for key in keys]
+    return [message for messages in woken for message in messages]
 
 
 # --- The budget ---------------------------------------------------------------------------------------------------

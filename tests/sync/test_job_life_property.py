@@ -44,7 +44,7 @@ from shared.sync.completion import finish_part
 from shared.sync.configuration import change_selection, change_settings, create_job, delete_job
 from shared.sync.control import pause, quarantine_on_demand, restart, start, start_job, verified
 from shared.sync.lifecycle import TRANSITIONS, Condition, Event, after
-from shared.sync.planning import plan
+from shared.sync.planning import Plan, find_due, plan_for
 from shared.sync.slices import fail_dead_letter
 from tests.application import APPLICATION
 
@@ -184,7 +184,7 @@ class JobLife(RuleBasedStateMachine):
         with pytest.raises(Conflict):
             restart(self.services, self.key, RestartScope.FULL)
         verified(self.services, self.key)
-        assert plan(self.services).slices == []
+        assert self.planned() == []
         self.followed()
 
     @precondition(has_job)
@@ -381,8 +381,25 @@ class JobLife(RuleBasedStateMachine):
 
     @rule()
     def tick(self) -> None:
-        self.queue += plan(self.services).slices
+        self.plan()
         self.followed()
+
+    @rule()
+    def get_the_planners_message_late_and_twice(self) -> None:
+        self.queue += plan_for(self.services, self.key).slices
+        self.followed()
+        before = self.record
+        assert plan_for(self.services, self.key) == Plan()
+        assert self.look() == before
+
+    def plan(self) -> None:
+        self.queue += self.planned()
+
+    def planned(self) -> list[SliceMessage]:
+        """The messages for slices that come of a planner's turn."""
+        return [
+            message for key in find_due(self.services).registered for message in plan_for(self.services, key).slices
+        ]
 
     def forward(self, **by: float) -> None:
         type(self).now += timedelta(**by)
@@ -395,7 +412,7 @@ class JobLife(RuleBasedStateMachine):
         self.forward(days=days)
         # First what was under way is brought to its end, then the parts are refreshed that had ended in it before.
         for _ in range(3):
-            self.queue += plan(self.services).slices
+            self.plan()
             while self.queue:
                 self._deliver(0, GOOD)
             self.forward(hours=RETRY_HOURS)
@@ -452,7 +469,7 @@ class JobLife(RuleBasedStateMachine):
         """With nothing in its way any more, the job gets by itself to a run that succeeds."""
         before = self.record.job.last_run
         for _ in range(20):
-            self.queue += plan(self.services).slices
+            self.plan()
             while self.queue:
                 self._deliver(0, GOOD)
             record = self.look()

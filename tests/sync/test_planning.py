@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, update
+from sqlalchemy import Connection, event, update
 
 from shared.cache import jobs, organizations, part_states, runs, slices
 from shared.cache.synchronization_record import read_record
@@ -28,7 +28,7 @@ from shared.settings import Settings
 from shared.sync.completion import finish_part
 from shared.sync.configuration import change_settings
 from shared.sync.control import pause, start
-from shared.sync.planning import plan
+from shared.sync.planning import Plan, find_due, plan_for
 from shared.sync.slices import fail_dead_letter
 from tests.application import APPLICATION
 
@@ -74,8 +74,8 @@ class Planner:
         return run
 
     def plan(self) -> list[SliceMessage]:
-        """The messages that a planner's turn sends."""
-        messages = plan(self.services).slices
+        """The messages for slices that come of a planner's turn."""
+        messages = planned(self.services)
         self.sent += messages
         return messages
 
@@ -111,6 +111,11 @@ class Planner:
             run = runs.find(connection, organization, identifier)
         assert run is not None
         return run
+
+
+def planned(services: Services) -> list[SliceMessage]:
+    """The messages for slices once all are delivered that the planner sends in its turn."""
+    return [message for key in find_due(services).registered for message in plan_for(services, key).slices]
 
 
 @pytest.fixture
@@ -245,11 +250,11 @@ def test_planners_at_the_same_moment_start_what_is_due_once(planner: Planner, co
 
     def turn(_: int) -> list[SliceMessage]:
         together.wait(timeout=30)
-        return plan(planner.services).slices
+        return planned(planner.services)
 
     with ThreadPoolExecutor(3) as threads:
-        planned = list(threads.map(turn, range(3)))
-    assert [len(messages) for messages in planned if messages] == [len(READ)]
+        turns = list(threads.map(turn, range(3)))
+    assert [len(messages) for messages in turns if messages] == [len(READ)]
 
 
 # --- The schedule -------------------------------------------------------------------------------------------------
@@ -284,13 +289,18 @@ def test_an_organization_that_cannot_be_started_stops_no_other(planner: Planner,
             .values(parts="of another version")
         )
     planner.clock.forward(minutes=40)
-    assert {message.organization_key for message in planner.plan()} == {fabrikam.key}
+    assert find_due(planner.services).registered == [contoso.key, fabrikam.key]
+    with pytest.raises(ValueError, match="PartName"):
+        plan_for(planner.services, contoso.key)
+    assert plan_for(planner.services, fabrikam.key).slices != []
+    assert find_due(planner.services).registered == [contoso.key]
 
 
-def test_what_was_planned_before_the_database_went_away_is_sent(
+def test_what_was_planned_before_the_database_went_away_is_sent_and_the_rest_stays_due(
     planner: Planner, contoso: Organization, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for organization in (contoso, planner.register(2)):
+    fabrikam = planner.register(2)
+    for organization in (contoso, fabrikam):
         planner.start(organization)
     planner.drain()
     planner.clock.forward(minutes=40)
@@ -302,6 +312,58 @@ def test_what_was_planned_before_the_database_went_away_is_sent(
 
     monkeypatch.setattr(organizations, "lock", lock)
     assert {message.organization_key for message in planner.plan()} == {contoso.key}
+    assert find_due(planner.services).registered == [fabrikam.key]
+
+
+def test_a_message_of_the_planner_that_comes_twice_or_late_changes_nothing(
+    planner: Planner, contoso: Organization
+) -> None:
+    planner.start(contoso)
+    planner.drain()
+    planner.clock.forward(minutes=40)
+    planner.plan()
+    assert plan_for(planner.services, contoso.key) == Plan()
+    planner.drain()
+    before = planner.job(contoso)
+    assert plan_for(planner.services, contoso.key) == Plan()
+    assert planner.job(contoso) == before
+    with planner.services.database.write() as connection:
+        organizations.remove(connection, contoso, planner.clock())
+    assert plan_for(planner.services, contoso.key) == Plan()
+
+
+def test_the_longest_waiting_is_planned_first(planner: Planner, contoso: Organization) -> None:
+    fabrikam = planner.register(2)
+    for organization in (fabrikam, contoso):
+        planner.start(organization)
+        planner.drain()
+        planner.clock.forward(minutes=1)
+    planner.clock.forward(days=1)
+    assert find_due(planner.services).registered == [fabrikam.key, contoso.key]
+
+
+def test_a_turn_of_the_planner_is_one_query_whatever_is_due(planner: Planner, contoso: Organization) -> None:
+    aging, stalled, removed = (planner.register(number) for number in (2, 3, 4))
+    for organization in (contoso, aging):
+        planner.start(organization)
+    planner.drain()
+    pause(planner.services, aging.key)
+    planner.clock.forward(hours=23, minutes=59)
+    planner.start(stalled)
+    with planner.services.database.write() as connection:
+        organizations.remove(connection, removed, planner.clock())
+    planner.clock.forward(minutes=5)
+    asked: list[str] = []
+
+    def listen(*told: Any) -> None:
+        if told[2] != "BEGIN":
+            asked.append(told[2])
+
+    event.listen(planner.services.database.engine, "before_cursor_execute", listen)
+    due = find_due(planner.services)
+    event.remove(planner.services.database.engine, "before_cursor_execute", listen)
+    assert (set(due.registered), due.removed) == ({contoso.key, aging.key, stalled.key}, [removed.key])
+    assert [statement.startswith("SELECT") for statement in asked] == [True]
 
 
 def test_the_interval_is_counted_from_start_to_start(planner: Planner, contoso: Organization) -> None:
@@ -365,8 +427,8 @@ def test_a_removed_organization_is_left_to_the_purge(planner: Planner, contoso: 
     with planner.services.database.write() as connection:
         organizations.remove(connection, contoso, planner.clock())
     planner.clock.forward(days=1)
-    planned = plan(planner.services)
-    assert (planned.slices, planned.purges) == ([], [contoso.key])
+    assert find_due(planner.services) == ([], [contoso.key])
+    assert plan_for(planner.services, contoso.key) == Plan()
 
 
 # --- The age of cursors -------------------------------------------------------------------------------------------

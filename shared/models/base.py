@@ -33,7 +33,6 @@ class WireModel(BaseModel):
         frozen=True,
         hide_input_in_errors=True,
         # What a model takes is built when it is first used: no process uses all, and all together delay every start.
-        # What a model takes is built when it is first used: no process uses all, and all together delay every start.
         defer_build=True,
     )
 

@@ -96,16 +96,13 @@ def decide(part: Part, record: ObjectRecord, stored: StoredObject | None, *, rep
     if gone and not (record.properties and record.removal is None):
         return _IGNORE
     known = {} if stored is None or gone or (replaces and record.properties) else stored.payload or {}
-    payload: Properties = record.properties
-    if known or not payload.keys() >= part.property_names:
-        payload = {**part.nothing_known, "id": record.object_id, **known, **payload}
+    payload = _laid_over(part, record, known)
     if part.collection == "sites":
         payload = {**payload, "id": _site_id(payload, stored)}
     live = stored is not None and stored.deleted_at is None
     if not part.in_scope(payload):
         return _tombstone(stored, now) if stored is not None and live else _IGNORE
-    payload_json = orjson.dumps(payload, option=orjson.OPT_SORT_KEYS)
-    payload_hash = blake2b(payload_json, digest_size=16).digest()
+    payload_json, payload_hash = _written(payload)
     soft_deleted_at = None
     if record.removal is Removal.SOFT_DELETED:
         soft_deleted_at = (stored.soft_deleted_at if stored is not None else None) or now
@@ -117,6 +114,24 @@ def decide(part: Part, record: ObjectRecord, stored: StoredObject | None, *, rep
     )
     effect = Effect.KEEP if same else Effect.WRITE
     return Decision(effect, payload, payload_json, payload_hash, soft_deleted_at, None)
+
+
+def hash_of_replacement(part: Part, record: ObjectRecord) -> bytes:
+    """The hash of the payload that is kept where the record replaces all that was known; not of sites, whose id depends
+    on that."""
+    return _written(_laid_over(part, record, {}))[1]
+
+
+def _laid_over(part: Part, record: ObjectRecord, known: Properties) -> Properties:
+    if not known and record.properties.keys() >= part.property_names:
+        return record.properties
+    return {**part.nothing_known, "id": record.object_id, **known, **record.properties}
+
+
+def _written(payload: Properties) -> tuple[bytes, bytes]:
+    """The payload as JSON, and its hash."""
+    payload_json = orjson.dumps(payload, option=orjson.OPT_SORT_KEYS)
+    return payload_json, blake2b(payload_json, digest_size=16).digest()
 
 
 def _site_id(payload: Properties, stored: StoredObject | None) -> Any:

@@ -247,7 +247,7 @@ def _note_as_seen(connection: Connection, work: Slice, ids: Sequence[str]) -> in
         ids = [*ids, *(object_id for object_id in find_derived(connection, key, part, ids) if object_id not in given)]
     mine = (seen_objects.c.organization_id == key, seen_objects.c.part == part.name)
     noted = select(seen_objects.c.object_id).where(
-        *mine, seen_objects.c.generation == work.generation, ~seen_objects.c.put_aside
+        *mine, seen_objects.c.generation == work.generation, seen_objects.c.noted
     )
     wanted = [(object_id,) for object_id in ids]
     seen = set(connection.execute(bulk.by_keys(connection, noted, [seen_objects.c.object_id], wanted)).scalars())
@@ -257,7 +257,7 @@ def _note_as_seen(connection: Connection, work: Slice, ids: Sequence[str]) -> in
     seen |= set(connection.execute(bulk.by_keys(connection, written, [objects.c.object_id], wanted)).scalars())
     new = [object_id for object_id in ids if object_id not in seen]
     bulk.upsert(
-        connection, seen_objects, [(key, part.name.value, work.generation, object_id, False) for object_id in new]
+        connection, seen_objects, [(key, part.name.value, work.generation, object_id, True, False) for object_id in new]
     )
     if part.relations and work.type is RunType.FULL:
         kept = select(links.c.relation, links.c.source_id, links.c.target_id).where(

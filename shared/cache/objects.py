@@ -49,34 +49,52 @@ class ObjectsWritten:
 
 
 @dataclass(frozen=True, slots=True)
+class Marks:
+    """Ids of objects that the run has received without writing their rows.
+
+    Attributes:
+        noted: Those that were found unchanged.
+        put_aside: Those of which something waits for the end of the run's listing.
+    """
+
+    noted: Set[str]
+    put_aside: Set[str]
+
+
+@dataclass(frozen=True, slots=True)
 class Known:
     """What the cache knows of the objects of some records.
 
     Attributes:
         first: By id, whether the run has not received the object before.
-        put_aside: The ids of those of which something waits for the end of the run's listing.
+        marks: What the run has made of them so far.
         stored: The rows, by id.
     """
 
     first: Mapping[str, bool]
-    put_aside: Set[str]
+    marks: Marks
     stored: Mapping[str, StoredObject]
+
+
+def find_marks(connection: Connection, work: Slice, ids: Sequence[str]) -> Marks:
+    """Which of these objects the run has received without writing their rows."""
+    query = select(seen_objects.c.object_id, seen_objects.c.noted, seen_objects.c.put_aside).where(
+        seen_objects.c.organization_id == work.organization.key,
+        seen_objects.c.part == work.part.name,
+        seen_objects.c.generation == work.generation,
+    )
+    rows = connection.execute(_by_id(connection, query, seen_objects, ids)).all()
+    return Marks({row.object_id for row in rows if row.noted}, {row.object_id for row in rows if row.put_aside})
 
 
 def look_up(connection: Connection, work: Slice, records: Sequence[ObjectRecord]) -> Known:
     """What the cache knows of these objects; each has one record."""
     ids = [record.object_id for record in records]
-    query = select(seen_objects.c.object_id, seen_objects.c.put_aside).where(
-        seen_objects.c.organization_id == work.organization.key,
-        seen_objects.c.part == work.part.name,
-        seen_objects.c.generation == work.generation,
-    )
-    marks = {row.object_id: row.put_aside for row in connection.execute(_by_id(connection, query, seen_objects, ids))}
-    seen = {object_id for object_id, put_aside in marks.items() if not put_aside}
-    stored = _stored(connection, work, records, seen)
+    marks = find_marks(connection, work, ids)
+    stored = _stored(connection, work, records, marks.noted)
     generations = {object_id: old.generation for object_id, old in stored.items()}
-    first = {one: one not in seen and generations.get(one, -1) < work.generation for one in ids}
-    return Known(first, marks.keys() - seen, stored)
+    first = {one: one not in marks.noted and generations.get(one, -1) < work.generation for one in ids}
+    return Known(first, marks, stored)
 
 
 def write_objects(
@@ -111,7 +129,7 @@ def write_objects(
             written.held.append((record.object_id, reason))
             if first:
                 written.entitled += 1
-                noted.append((key, part.name.value, generation, record.object_id, False))
+                noted.append((key, part.name.value, generation, record.object_id, True, False))
             continue
         if record.removal is Removal.HARD_DELETED:
             written.hard_deleted.append(record.object_id)
@@ -131,7 +149,7 @@ def write_objects(
         # Of a soft-deleted group no members are listed, so a listing of members alone does not count it as named.
         named = part.keeps_objects or record.removal is not Removal.SOFT_DELETED
         if first and named:
-            noted.append((key, part.name.value, generation, record.object_id, False))
+            noted.append((key, part.name.value, generation, record.object_id, True, False))
     # Who writes objects of the organization has a change number, and the next one is given when this one is done.
     bulk.insert(connection, objects, new)
     bulk.upsert(connection, objects, changed)

@@ -35,7 +35,7 @@ def find_unseen_objects(
         seen_objects.c.part == objects.c.part,
         seen_objects.c.generation == work.generation,
         seen_objects.c.object_id == objects.c.object_id,
-        ~seen_objects.c.put_aside,
+        seen_objects.c.noted,
     )
     conditions: list[ColumnElement[bool]] = [
         objects.c.organization_id == work.organization.key,
@@ -137,7 +137,7 @@ def _unseen_links(work: Slice) -> list[ColumnElement[bool]]:
         seen_objects.c.part == work.part.name,
         seen_objects.c.generation == work.generation,
         seen_objects.c.object_id == links.c.source_id,
-        ~seen_objects.c.put_aside,
+        seen_objects.c.noted,
     )
     known = (
         objects.c.organization_id == links.c.organization_id,

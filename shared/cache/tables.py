@@ -22,6 +22,7 @@ from sqlalchemy import (
     Table,
     Text,
     false,
+    true,
 )
 
 from shared.cache.types import JsonDocument, UtcDateTime, Word
@@ -292,11 +293,12 @@ seen_objects = Table(
     Column("part", Word, primary_key=True),
     Column("generation", BigInteger, primary_key=True),
     Column("object_id", Word, primary_key=True),
+    Column("noted", Boolean, nullable=False, server_default=true()),
     Column("put_aside", Boolean, nullable=False, server_default=false()),
     sqlite_with_rowid=False,
 )
-"""Objects that the run of this generation received: those that were found unchanged, so that their rows need no new
-write, and those of which something was put aside."""
+"""Objects that the run of this generation received: noted where they were found unchanged, so that their rows need no
+new write, and whether something of them was put aside."""
 
 seen_links = Table(
     "seen_links",

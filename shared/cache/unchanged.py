@@ -12,7 +12,7 @@ from sqlalchemy import Connection, select
 
 from shared.cache import bulk, escrows, held_deletions, links
 from shared.cache.changes import Effect, decide, hash_of_replacement
-from shared.cache.objects import look_up
+from shared.cache.objects import find_marks, look_up
 from shared.cache.tables import objects, seen_objects
 from shared.models.records import ObjectRecord, Page
 from shared.models.runs import Counts
@@ -43,7 +43,7 @@ def note(connection: Connection, work: Slice, page: Page) -> tuple[Counts, Seque
     for record in rest:
         old, first = known.stored.get(record.object_id), known.first[record.object_id]
         same = not (
-            work.rebuild or record.removal or record.object_id in known.put_aside or record.object_id in different
+            work.rebuild or record.removal or record.object_id in known.marks.put_aside or record.object_id in different
         )
         if same and part.keeps_objects:
             same = decide(part, record, old, replaces=first, now=work.started_at).effect is Effect.KEEP
@@ -51,11 +51,13 @@ def note(connection: Connection, work: Slice, page: Page) -> tuple[Counts, Seque
     sources = {record.object_id for record in unchanged}
     links.note(connection, work, [one for one in compared if one.key[1] in sources])
     new = [object_id for object_id in sources if known.first.get(object_id, True)]
-    aside = {record.object_id for record in left} | {broken.object_id for broken in page.broken}
-    marks = [(object_id, False) for object_id in new] + [(object_id, True) for object_id in aside - known.put_aside]
-    bulk.upsert(
-        connection, seen_objects, [(key, part.name.value, generation, object_id, mark) for object_id, mark in marks]
-    )
+    marks = [(object_id, True, False) for object_id in new]
+    marks += [(record.object_id, record.object_id in known.marks.noted, True) for record in left]
+    if page.broken:
+        failed = [broken.object_id for broken in page.broken]
+        noted = find_marks(connection, work, failed).noted
+        marks += [(object_id, object_id in noted, True) for object_id in failed]
+    bulk.upsert(connection, seen_objects, [(key, part.name.value, generation, *mark) for mark in marks])
     reference_deltas = sum(len(record.links) for record in unchanged)
     counts = Counts(
         imported=len(new),

@@ -74,8 +74,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("organization_id", "part", "generation", "number", name=op.f("pk_staged_pages")),
     )
     # SQLite keeps them in one tree each. Runs may be under way, and what they have seen must stay seen.
+    noted = sa.Column("noted", sa.Boolean(), nullable=False, server_default=sa.true())
     put_aside = sa.Column("put_aside", sa.Boolean(), nullable=False, server_default=sa.false())
-    _replace_table("seen_objects", _SEEN_OBJECTS, put_aside)
+    _replace_table("seen_objects", _SEEN_OBJECTS, noted, put_aside)
     _replace_table("seen_links", _SEEN_LINKS)
     op.create_table(
         "throttles",
@@ -89,7 +90,7 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.drop_table("throttles")
     op.drop_table("staged_pages")
-    op.execute("DELETE FROM seen_objects WHERE put_aside")
+    op.execute("DELETE FROM seen_objects WHERE NOT noted")
     _replace_table("seen_objects", _SEEN_OBJECTS, with_rowid=True)
     _replace_table("seen_links", _SEEN_LINKS, with_rowid=True)
     op.execute("DELETE FROM held_deletions WHERE reason = 'absentLink'")

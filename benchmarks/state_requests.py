@@ -56,7 +56,7 @@ def measure(bench: Workbench) -> list[Result]:
         alone = median(found[_SIZES[1]]["transaction"])
         result.figures.append(Figure(f"{TITLES[kind]}, a transaction with SELECT 1, p50", alone, "ms"))
     result.remarks.append(
-        "A request is one read transaction of three statements: the organization, its job with the runs that the job "
+        "A request is one read transaction of two statements: the organization with its job and the runs that the job "
         "names or that are under way, and its parts with their runs. Each finds its rows by keys."
     )
     result.remarks.append(

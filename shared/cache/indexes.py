@@ -1,6 +1,6 @@
 """The tables' partial indexes; imported only by who migrates the database, never on the way of a request.
 
-For an index with a condition SQLAlchemy loads the dialects of all databases, in 40 ms.
+For an index with a condition SQLAlchemy loads the dialects of all databases, which takes longer than an answer.
 """
 
 from __future__ import annotations

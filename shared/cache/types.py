@@ -23,7 +23,7 @@ class UtcDateTime(TypeDecorator[datetime]):
         return utc if dialect.name == "postgresql" else utc.replace(tzinfo=None)
 
     def result_processor(self, dialect: Dialect, coltype: object) -> Any:
-        # One call for each value where process_result_value takes three: a twentieth of a request about state.
+        # One call for each value where process_result_value takes three.
         return _in_utc if dialect.name == "postgresql" else _read
 
 

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence, Set
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
 
-from sqlalchemy import Connection, Select, Table, select
+from sqlalchemy import Connection, select
 
 from shared.cache import bulk
-from shared.cache.changes import Decision, Effect, StoredObject, decide, needs_payload, stays_in_scope, text_column
+from shared.cache.changes import Decision, Effect, StoredObject, decide, stays_in_scope, text_column
+from shared.cache.known_objects import look_up, replaces
 from shared.cache.tables import links, objects, seen_objects
 from shared.models.parts import Part, PartName, Properties
 from shared.models.records import ObjectRecord, Removal
-from shared.models.runs import RunType
 from shared.models.sites import is_composite
 from shared.models.slices import Slice
 
@@ -48,55 +47,6 @@ class ObjectsWritten:
     held: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
 
 
-@dataclass(frozen=True, slots=True)
-class Marks:
-    """Ids of objects that the run has received without writing their rows.
-
-    Attributes:
-        noted: Those that were found unchanged.
-        put_aside: Those of which something waits for the end of the run's listing.
-    """
-
-    noted: Set[str]
-    put_aside: Set[str]
-
-
-@dataclass(frozen=True, slots=True)
-class Known:
-    """What the cache knows of the objects of some records.
-
-    Attributes:
-        first: By id, whether the run has not received the object before.
-        marks: What the run has made of them so far.
-        stored: The rows, by id.
-    """
-
-    first: Mapping[str, bool]
-    marks: Marks
-    stored: Mapping[str, StoredObject]
-
-
-def find_marks(connection: Connection, work: Slice, ids: Sequence[str]) -> Marks:
-    """Which of these objects the run has received without writing their rows."""
-    query = select(seen_objects.c.object_id, seen_objects.c.noted, seen_objects.c.put_aside).where(
-        seen_objects.c.organization_id == work.organization.key,
-        seen_objects.c.part == work.part.name,
-        seen_objects.c.generation == work.generation,
-    )
-    rows = connection.execute(_by_id(connection, query, seen_objects, ids)).all()
-    return Marks({row.object_id for row in rows if row.noted}, {row.object_id for row in rows if row.put_aside})
-
-
-def look_up(connection: Connection, work: Slice, records: Sequence[ObjectRecord]) -> Known:
-    """What the cache knows of these objects; each has one record."""
-    ids = [record.object_id for record in records]
-    marks = find_marks(connection, work, ids)
-    stored = _stored(connection, work, records, marks.noted)
-    generations = {object_id: old.generation for object_id, old in stored.items()}
-    first = {one: one not in marks.noted and generations.get(one, -1) < work.generation for one in ids}
-    return Known(first, marks, stored)
-
-
 def write_objects(
     connection: Connection,
     work: Slice,
@@ -125,7 +75,8 @@ def write_objects(
         if record.object_id in left_to_groups:
             written.entitled += first
             continue
-        if holds_deletions and (reason := _reason_to_hold(work, record, old, linked, replaces=_replaces(work, first))):
+        replaced = replaces(work, first=first)
+        if holds_deletions and (reason := _reason_to_hold(work, record, old, linked, replaces=replaced)):
             written.held.append((record.object_id, reason))
             if first:
                 written.entitled += 1
@@ -135,7 +86,7 @@ def write_objects(
             written.hard_deleted.append(record.object_id)
         if part.keeps_objects or record.removal is Removal.HARD_DELETED:
             # A part that keeps no objects keeps their tombstones, against older records that may still come.
-            decision = decide(part, record, old, replaces=_replaces(work, first), now=now)
+            decision = decide(part, record, old, replaces=replaced, now=now)
             written.entitled += first and decision.effect is not Effect.IGNORE
             if decision.effect is Effect.WRITE or (work.rebuild and first and decision.effect is Effect.KEEP):
                 row = _row(key, part, record.object_id, decision, change_number, generation, now)
@@ -207,8 +158,8 @@ def _left_to_groups(connection: Connection, work: Slice, records: Sequence[Objec
         objects.c.part == PartName.GROUPS,
         objects.c.deleted_at.is_(None),
     )
-    gone = [record.object_id for record in records if record.removal is Removal.HARD_DELETED]
-    return set(connection.execute(_by_id(connection, query, objects, gone)).scalars())
+    gone = [(record.object_id,) for record in records if record.removal is Removal.HARD_DELETED]
+    return set(connection.execute(bulk.by_keys(connection, query, [objects.c.object_id], gone)).scalars())
 
 
 def _reason_to_hold(
@@ -246,46 +197,6 @@ def _is_incomplete(work: Slice, record: ObjectRecord, old: StoredObject | None) 
     known = old is not None and old.deleted_at is None
     left_out = not work.part.in_scope({})
     return left_out and not known and not record.properties.keys() >= work.part.property_names
-
-
-def _replaces(work: Slice, first: bool) -> bool:
-    return first and work.type is RunType.FULL
-
-
-def _stored(
-    connection: Connection, work: Slice, records: Sequence[ObjectRecord], seen: Collection[str]
-) -> dict[str, StoredObject]:
-    mine = (objects.c.organization_id == work.organization.key, objects.c.part == work.part.name)
-    query = select(
-        objects.c.object_id,
-        objects.c.payload_hash,
-        objects.c.generation,
-        objects.c.soft_deleted_at,
-        objects.c.deleted_at,
-    ).where(*mine)
-    rows = connection.execute(_by_id(connection, query, objects, [record.object_id for record in records])).all()
-    stored = {row.object_id: StoredObject(*row[1:]) for row in rows}
-    merged = [
-        record.object_id
-        for record in records
-        if (old := stored.get(record.object_id)) is not None
-        and needs_payload(
-            work.part,
-            record,
-            replaces=_replaces(work, record.object_id not in seen and old.generation < work.generation),
-        )
-    ]
-    if merged:
-        payloads = select(objects.c.object_id, objects.c.payload).where(*mine)
-        for row in connection.execute(_by_id(connection, payloads, objects, merged)):
-            stored[row.object_id] = stored[row.object_id]._replace(payload=row.payload)
-    return stored
-
-
-def _by_id(
-    connection: Connection, query: Select[*tuple[Any, ...]], table: Table, ids: Sequence[str]
-) -> Select[*tuple[Any, ...]]:
-    return bulk.by_keys(connection, query, [table.c.object_id], [(object_id,) for object_id in ids])
 
 
 def _row(

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, select
 
 from shared.cache import bulk, escrows, held_deletions, links
 from shared.cache.changes import Effect, decide, hash_of_replacement
-from shared.cache.objects import find_marks, look_up
+from shared.cache.known_objects import find_marks, look_up
 from shared.cache.tables import objects, seen_objects
 from shared.models.records import ObjectRecord, Page
 from shared.models.runs import Counts

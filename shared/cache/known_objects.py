@@ -1,0 +1,96 @@
+"""What the cache knows of the objects on a page before anything of the page is written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Select, Table, select
+
+from shared.cache import bulk
+from shared.cache.changes import StoredObject, needs_payload
+from shared.cache.tables import objects, seen_objects
+from shared.models.records import ObjectRecord
+from shared.models.runs import RunType
+from shared.models.slices import Slice
+
+
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """Ids of objects that the run has received without writing their rows.
+
+    Attributes:
+        noted: Those that were found unchanged.
+        put_aside: Those of which something waits for the end of the run's listing.
+    """
+
+    noted: Set[str]
+    put_aside: Set[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What the cache knows of the objects of some records.
+
+    Attributes:
+        first: By id, whether the run has not received the object before.
+        marks: What the run has made of them so far.
+        stored: The rows, by id; their payloads only where they are needed to decide.
+    """
+
+    first: Mapping[str, bool]
+    marks: Marks
+    stored: Mapping[str, StoredObject]
+
+
+def look_up(connection: Connection, work: Slice, records: Sequence[ObjectRecord]) -> Known:
+    """What the cache knows of these objects; each has one record."""
+    ids = [record.object_id for record in records]
+    marks = find_marks(connection, work, ids)
+    mine = (objects.c.organization_id == work.organization.key, objects.c.part == work.part.name)
+    query = select(
+        objects.c.object_id,
+        objects.c.payload_hash,
+        objects.c.generation,
+        objects.c.soft_deleted_at,
+        objects.c.deleted_at,
+    ).where(*mine)
+    rows = connection.execute(_by_id(connection, query, objects, ids)).all()
+    stored = {row.object_id: StoredObject(*row[1:]) for row in rows}
+    first = {
+        one: one not in marks.noted and (one not in stored or stored[one].generation < work.generation) for one in ids
+    }
+    merged = [
+        record.object_id
+        for record in records
+        if record.object_id in stored
+        and needs_payload(work.part, record, replaces=replaces(work, first=first[record.object_id]))
+    ]
+    if merged:
+        payloads = select(objects.c.object_id, objects.c.payload).where(*mine)
+        for row in connection.execute(_by_id(connection, payloads, objects, merged)):
+            stored[row.object_id] = stored[row.object_id]._replace(payload=row.payload)
+    return Known(first, marks, stored)
+
+
+def find_marks(connection: Connection, work: Slice, ids: Sequence[str]) -> Marks:
+    """Which of these objects the run has received without writing their rows."""
+    query = select(seen_objects.c.object_id, seen_objects.c.noted, seen_objects.c.put_aside).where(
+        seen_objects.c.organization_id == work.organization.key,
+        seen_objects.c.part == work.part.name,
+        seen_objects.c.generation == work.generation,
+    )
+    rows = connection.execute(_by_id(connection, query, seen_objects, ids)).all()
+    return Marks({row.object_id for row in rows if row.noted}, {row.object_id for row in rows if row.put_aside})
+
+
+def replaces(work: Slice, *, first: bool) -> bool:
+    """Whether a record replaces what was known of the object: a full run's first one does."""
+    return first and work.type is RunType.FULL
+
+
+def _by_id(
+    connection: Connection, query: Select[*tuple[Any, ...]], table: Table, ids: Sequence[str]
+) -> Select[*tuple[Any, ...]]:
+    return bulk.by_keys(connection, query, [table.c.object_id], [(object_id,) for object_id in ids])

@@ -89,10 +89,6 @@ class Product:
         """The most memory the process ever had, in bytes."""
         return _status(self.process.pid, "VmHWM")
 
-    def forget_peak_rss(self) -> None:
-        """Has ``peak_rss`` begin anew."""
-        Path(f"/proc/{self.process.pid}/clear_refs").write_text("5")
-
 
 def seconds(run: dict[str, Any]) -> float:
     """How long a run took from its start to its end."""

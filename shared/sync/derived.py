@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
 
-from shared.cache import organizations, throttles
+from shared.cache import organizations
 from shared.cache.derived import SourceObject, find_derived, find_objects, find_some, next_objects
 from shared.graph.batches import LARGEST_BATCH, Answers
 from shared.graph.derived import page_body, records, removal, source_id
@@ -19,6 +18,7 @@ from shared.models.records import Page
 from shared.models.runs import RunType
 from shared.models.slices import Slice
 from shared.services import Services
+from shared.sync import waits
 
 _ROWS_AT_ONCE = 3 * LARGEST_BATCH
 """Rows that are looked at for one batch, since some of them are not asked about."""
@@ -96,13 +96,13 @@ async def _answered(services: Services, work: Slice, batch: _Batch) -> Page:
     part = work.part
     asked = {one.object_id: one.properties for one in batch.sources if _is_asked(work, one)}
     answers: Answers = await _ask(services, work, list(asked)) if asked else {}
-    if waits := {object_id: wait for object_id, wait in answers.items() if isinstance(wait, GraphThrottled)}:
-        batch = batch.before(min(waits))
-        wait = next(iter(waits.values()))
+    if throttled := {object_id: wait for object_id, wait in answers.items() if isinstance(wait, GraphThrottled)}:
+        batch = batch.before(min(throttled))
+        wait = next(iter(throttled.values()))
         if not batch.sources:
             raise wait
         # What was answered is kept, and nothing more is asked until the wait is over.
-        await asyncio.to_thread(_share, services, work, wait)
+        await waits.share(services, work.organization.key, part.family, wait)
         answers = {one.object_id: answers[one.object_id] for one in batch.sources if one.object_id in answers}
     values = [
         record for object_id, answer in answers.items() for record in records(part, object_id, asked[object_id], answer)
@@ -130,13 +130,6 @@ def _removals(
     return [removal(work.part, object_id) for object_id in derived if object_id not in named]
 
 
-def _share(services: Services, work: Slice, wait: GraphThrottled) -> None:
-    now = services.now()
-    with services.database.write() as connection:
-        until = now + timedelta(seconds=wait.retry_after)
-        throttles.extend(connection, work.organization.key, work.part.family, until)
-
-
 async def _ask(services: Services, work: Slice, ids: Sequence[str]) -> Answers:
     """Asks about the objects; when all are refused, whether it is for the want of a permission.
 
@@ -146,13 +139,8 @@ async def _ask(services: Services, work: Slice, ids: Sequence[str]) -> Answers:
     """
     client, part = services.graph.get(work.organization), work.part
     low_priority = work.type is RunType.FULL
-
-    def heed() -> datetime | None:
-        with services.database.read() as connection:
-            return throttles.until(connection, work.organization.key, part.family, services.now())
-
     # The batch before this one is perhaps not written yet: a slice asks one ahead.
-    if (until := await asyncio.to_thread(heed)) is not None:
+    if (until := await waits.until(services, work.organization.key, part.family)) is not None:
         raise SharedWait(part.family, until)
     answers = await client.ask(part, ids, low_priority=low_priority)
     refusals = [answer for answer in answers.values() if isinstance(answer, GraphRefused) and answer.status in _REFUSED]

@@ -16,7 +16,7 @@ from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Connection
 
-from shared.cache import organizations, pages, parity, part_states, throttles
+from shared.cache import organizations, pages, parity, part_states
 from shared.cache.parity import PartToCheck
 from shared.graph.client import GraphClient
 from shared.models.errors import GraphNotFound, GraphThrottled, NotFound, SynchronizationFailure
@@ -26,6 +26,7 @@ from shared.models.parts import CATALOGUE, PartName
 from shared.models.runs import RunType
 from shared.models.slices import SliceMessage
 from shared.services import Services
+from shared.sync import waits
 from shared.sync.parity import Verdict, judge, sample
 from shared.sync.planning import start_run
 
@@ -104,16 +105,7 @@ def _count_cached(connection: Connection, services: Services, key: int, part: Pa
 
 async def _compare(services: Services, organization: Organization, numbers: _Cached, look: _Look) -> Parity | None:
     part, key = CATALOGUE[numbers.part.name], organization.key
-
-    def heed_wait() -> datetime | None:
-        with services.database.read() as connection:
-            return throttles.until(connection, key, part.family, services.now())
-
-    def share_wait(wait: GraphThrottled) -> None:
-        with services.database.write() as connection:
-            throttles.extend(connection, key, part.family, services.now() + timedelta(seconds=wait.retry_after))
-
-    if await asyncio.to_thread(heed_wait) is not None:
+    if await waits.until(services, key, part.family) is not None:
         return None
     try:
         client = services.graph.get(organization)
@@ -123,7 +115,7 @@ async def _compare(services: Services, organization: Organization, numbers: _Cac
     except SynchronizationFailure as failure:
         logger.warning("%s of organization %d were not compared: %s", part.name, key, failure.message)
         if isinstance(failure, GraphThrottled):
-            await asyncio.to_thread(share_wait, failure)
+            await waits.share(services, key, part.family, failure)
         return None
 
 

@@ -5,51 +5,25 @@ For an index with a condition SQLAlchemy loads the dialects of all databases, wh
 
 from __future__ import annotations
 
-from sqlalchemy import Index, text
+from typing import Any
+
+from sqlalchemy import Column, ColumnElement, Index, text
 
 from shared.cache.tables import metadata, organizations, parts, run_parts, runs
 
-Index(
-    "uq_organizations_tenant_id",
-    organizations.c.tenant_id,
-    unique=True,
-    sqlite_where=organizations.c.removed_at.is_(None),
-    postgresql_where=organizations.c.removed_at.is_(None),
-)
-Index(
-    "uq_organizations_name",
-    organizations.c.name,
-    unique=True,
-    sqlite_where=organizations.c.removed_at.is_(None),
-    postgresql_where=organizations.c.removed_at.is_(None),
-)
-Index(
-    "ix_organizations_removed_at",
-    organizations.c.removed_at,
-    sqlite_where=organizations.c.removed_at.is_not(None),
-    postgresql_where=organizations.c.removed_at.is_not(None),
-)
-for due in ("refresh_at", "parity_recheck_at"):
-    Index(
-        f"ix_parts_{due}",
-        parts.c[due],
-        sqlite_where=parts.c[due].is_not(None),
-        postgresql_where=parts.c[due].is_not(None),
-    )
-for status in ("Queued", "Running"):
-    Index(
-        f"uq_runs_one_{status.lower()}",
-        runs.c.organization_id,
-        unique=True,
-        sqlite_where=runs.c.status == text(f"'{status}'"),
-        postgresql_where=runs.c.status == text(f"'{status}'"),
-    )
-Index(
-    "ix_run_parts_wake_at",
-    run_parts.c.wake_at,
-    sqlite_where=run_parts.c.wake_at.is_not(None),
-    postgresql_where=run_parts.c.wake_at.is_not(None),
-)
+
+def _index(name: str, column: Column[Any], condition: ColumnElement[bool], *, unique: bool = False) -> None:
+    Index(name, column, unique=unique, sqlite_where=condition, postgresql_where=condition)
+
+
+_registered = organizations.c.removed_at.is_(None)
+_index("uq_organizations_tenant_id", organizations.c.tenant_id, _registered, unique=True)
+_index("uq_organizations_name", organizations.c.name, _registered, unique=True)
+_index("ix_organizations_removed_at", organizations.c.removed_at, organizations.c.removed_at.is_not(None))
+for _column in (parts.c.refresh_at, parts.c.parity_recheck_at, run_parts.c.wake_at):
+    _index(f"ix_{_column.table.name}_{_column.name}", _column, _column.is_not(None))
+for _status in ("Queued", "Running"):
+    _index(f"uq_runs_one_{_status.lower()}", runs.c.organization_id, runs.c.status == text(f"'{_status}'"), unique=True)
 
 schema = metadata
 """The whole schema: the tables with these indexes."""

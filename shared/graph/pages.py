@@ -177,7 +177,7 @@ def _record(value: Any, part: Part, *, writable: bool) -> ObjectRecord:
                 raise TypeError
             links += [_link(relation, entry) for entry in cast(list[Any], entries)]
     properties: dict[str, Any] = value
-    # Most records hold what was selected and nothing else: as much as copying them all would cost, decoding does.
+    # Most records hold what was selected and nothing else, and are taken as they are.
     if not value.keys() <= part.property_names:
         properties = {name: known for name, known in value.items() if "@" not in name}
     if len(properties) == 1 or removal is Removal.HARD_DELETED:

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Select, func, select
 
 from shared.cache.database import Database
 from shared.cache.tables import links, objects, organizations, parts
-from shared.graph.pages import record_key
+from shared.graph.records import record_key
 from shared.models.parts import CATALOGUE, Part, PartName
 
 _COLUMNS = {

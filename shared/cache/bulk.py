@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from itertools import chain
 from operator import eq
@@ -25,6 +25,7 @@ from sqlalchemy import (
     true,
     tuple_,
 )
+from sqlalchemy import insert as into
 from sqlalchemy.exc import DBAPIError
 
 from shared.cache.faults import failure_of
@@ -82,15 +83,26 @@ def hexadecimal(connection: Connection, column: ColumnElement[bytes]) -> ColumnE
     return func.lower(func.hex(column))
 
 
-def fetch_pairs(connection: Connection, query: Select[tuple[str, str]]) -> Sequence[tuple[str, str]]:
-    """The rows of a query of two words, fetched as one JSON value: Python's driver hands rows over one by one, and lets
+def fetch_words(connection: Connection, query: Select[tuple[str]]) -> Sequence[str]:
+    """The rows of a query of one word, fetched as one JSON value: Python's driver hands rows over one by one, and lets
     other threads run after each."""
-    first, second = query.subquery("pairs").c
-    if connection.dialect.name == "postgresql":
-        pairs = cast(func.json_agg(func.json_build_array(first, second)), Text)
-    else:
-        pairs = func.json_group_array(func.json_array(first, second))
-    return orjson.loads(connection.execute(select(pairs)).scalar_one() or "[]")
+    (word,) = query.subquery("words").c
+    aggregate = func.json_agg(word) if connection.dialect.name == "postgresql" else func.json_group_array(word)
+    return orjson.loads(connection.execute(select(cast(aggregate, Text))).scalar_one() or "[]")
+
+
+def insert_keys(connection: Connection, table: Table, constants: Mapping[str, Any], words: Sequence[str]) -> None:
+    """Inserts a row for each of these words, the last column of the table's primary key; none of them may be there.
+
+    Args:
+        constants: What the other columns hold in all of these rows.
+    """
+    if not words:
+        return
+    last = next(reversed(table.primary_key.columns))
+    given = keys(connection, [(word,) for word in words], 1).subquery("given")
+    values = [literal(value, table.c[name].type).label(name) for name, value in constants.items()]
+    connection.execute(into(table).from_select([*constants, last.name], select(*values, *given.c)))
 
 
 def insert(connection: Connection, table: Table, rows: Sequence[Row]) -> None:

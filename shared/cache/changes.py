@@ -8,10 +8,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import Enum
-from hashlib import blake2b
 from typing import Any, NamedTuple
-
-import orjson
 
 from shared.models.parts import Part, Properties
 from shared.models.records import ObjectRecord, Removal
@@ -32,9 +29,13 @@ class Effect(Enum):
 
 
 class StoredObject(NamedTuple):
-    """What the cache holds of an object; ``payload`` only where the decision needs it."""
+    """What the cache holds of an object; ``payload`` only where the decision needs it.
 
-    payload_hash: bytes
+    Attributes:
+        record_digest: Of the record that the payload was made of; empty where it was made of several.
+    """
+
+    record_digest: bytes
     generation: int
     soft_deleted_at: datetime | None
     deleted_at: datetime | None
@@ -51,8 +52,7 @@ class Decision(NamedTuple):
 
     effect: Effect
     payload: Properties
-    payload_json: bytes
-    payload_hash: bytes
+    record_digest: bytes
     soft_deleted_at: datetime | None
     deleted_at: datetime | None
 
@@ -62,15 +62,13 @@ class Decision(NamedTuple):
         return self.soft_deleted_at is None and self.deleted_at is None
 
 
-_IGNORE = Decision(Effect.IGNORE, {}, b"", b"", None, None)
+_IGNORE = Decision(Effect.IGNORE, {}, b"", None, None)
 
 
-def needs_payload(part: Part, record: ObjectRecord, *, replaces: bool) -> bool:
-    """Whether ``decide`` has to see the stored payload: not where the record replaces it with all that it says."""
-    if record.removal is Removal.HARD_DELETED:
-        return False
-    lacks_id = part.collection == "sites" and composite_id(record.properties) is None
-    return not (replaces and record.properties) or lacks_id
+def needs_payload(record: ObjectRecord, stored: StoredObject, *, replaces: bool) -> bool:
+    """Whether ``decide`` has to see the stored payload: not of what is gone, nor where the record replaces it with what
+    it was made of."""
+    return record.removal is not Removal.HARD_DELETED and not (replaces and _is_made_of(stored, record))
 
 
 def stays_in_scope(part: Part, record: ObjectRecord, stored: StoredObject, *, replaces: bool) -> bool:
@@ -97,41 +95,33 @@ def decide(part: Part, record: ObjectRecord, stored: StoredObject | None, *, rep
         return _IGNORE
     known = {} if stored is None or gone or (replaces and record.properties) else stored.payload or {}
     payload = _laid_over(part, record, known)
+    digest = record.digest if known.keys() <= record.properties.keys() else b""
     if part.collection == "sites":
         payload = {**payload, "id": _site_id(payload, stored)}
     live = stored is not None and stored.deleted_at is None
     if not part.in_scope(payload):
         return _tombstone(stored, now) if stored is not None and live else _IGNORE
-    payload_json, payload_hash = _written(payload)
     soft_deleted_at = None
     if record.removal is Removal.SOFT_DELETED:
         soft_deleted_at = (stored.soft_deleted_at if stored is not None else None) or now
     same = (
         stored is not None
         and live
-        and stored.payload_hash == payload_hash
         and stored.soft_deleted_at == soft_deleted_at
+        and (_is_made_of(stored, record) or stored.payload == payload)
     )
     effect = Effect.KEEP if same else Effect.WRITE
-    return Decision(effect, payload, payload_json, payload_hash, soft_deleted_at, None)
+    return Decision(effect, payload, digest, soft_deleted_at, None)
 
 
-def hash_of_replacement(part: Part, record: ObjectRecord) -> bytes:
-    """The hash of the payload that is kept where the record replaces all that was known; not of sites, whose id depends
-    on that."""
-    return _written(_laid_over(part, record, {}))[1]
+def _is_made_of(stored: StoredObject, record: ObjectRecord) -> bool:
+    return bool(record.digest) and stored.record_digest == record.digest
 
 
 def _laid_over(part: Part, record: ObjectRecord, known: Properties) -> Properties:
     if not known and record.properties.keys() >= part.property_names:
         return record.properties
     return {**part.nothing_known, "id": record.object_id, **known, **record.properties}
-
-
-def _written(payload: Properties) -> tuple[bytes, bytes]:
-    """The payload as JSON, and its hash."""
-    payload_json = orjson.dumps(payload, option=orjson.OPT_SORT_KEYS)
-    return payload_json, blake2b(payload_json, digest_size=16).digest()
 
 
 def _site_id(payload: Properties, stored: StoredObject | None) -> Any:
@@ -141,7 +131,7 @@ def _site_id(payload: Properties, stored: StoredObject | None) -> Any:
 
 
 def _tombstone(stored: StoredObject | None, now: datetime) -> Decision:
-    return Decision(Effect.WRITE, {}, b"{}", b"", stored.soft_deleted_at if stored else None, now)
+    return Decision(Effect.WRITE, {}, b"", stored.soft_deleted_at if stored else None, now)
 
 
 def text_column(value: Any) -> str | None:

@@ -51,7 +51,7 @@ def look_up(connection: Connection, work: Slice, records: Sequence[ObjectRecord]
     mine = (objects.c.organization_id == work.organization.key, objects.c.part == work.part.name)
     query = select(
         objects.c.object_id,
-        objects.c.payload_hash,
+        objects.c.record_digest,
         objects.c.generation,
         objects.c.soft_deleted_at,
         objects.c.deleted_at,
@@ -65,7 +65,7 @@ def look_up(connection: Connection, work: Slice, records: Sequence[ObjectRecord]
         record.object_id
         for record in records
         if record.object_id in stored
-        and needs_payload(work.part, record, replaces=replaces(work, first=first[record.object_id]))
+        and needs_payload(record, stored[record.object_id], replaces=replaces(work, first=first[record.object_id]))
     ]
     if merged:
         payloads = select(objects.c.object_id, objects.c.payload).where(*mine)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from sqlalchemy import Connection, select
+import orjson
+from sqlalchemy import Connection, bindparam, select, update
 
 from shared.cache import bulk
 from shared.cache.changes import Decision, Effect, StoredObject, decide, stays_in_scope, text_column
@@ -69,6 +70,7 @@ def write_objects(
     new: list[bulk.Row] = []
     changed: list[bulk.Row] = []
     noted: list[bulk.Row] = []
+    digests: dict[str, bytes] = {}
     for record in records:
         old, first = known.stored.get(record.object_id), known.first[record.object_id]
         written.imported += first
@@ -88,6 +90,8 @@ def write_objects(
             # A part that keeps no objects keeps their tombstones, against older records that may still come.
             decision = decide(part, record, old, replaces=replaced, now=now)
             written.entitled += first and decision.effect is not Effect.IGNORE
+            if replaced and decision.effect is Effect.KEEP:
+                digests[record.object_id] = decision.record_digest
             if decision.effect is Effect.WRITE or (work.rebuild and first and decision.effect is Effect.KEEP):
                 row = _row(key, part, record.object_id, decision, change_number, generation, now)
                 (new if old is None else changed).append(row)
@@ -105,8 +109,27 @@ def write_objects(
     bulk.insert(connection, objects, new)
     bulk.upsert(connection, objects, changed)
     bulk.upsert(connection, seen_objects, noted)
+    write_digests(connection, work, digests)
     written.written = len(new) + len(changed)
     return written
+
+
+def write_digests(connection: Connection, work: Slice, digests: Mapping[str, bytes]) -> None:
+    """Remembers of which records rows could have been made as they are, so that these are known when they come again.
+
+    Nothing that people see changes.
+    """
+    made_of = (
+        update(objects)
+        .where(
+            objects.c.organization_id == work.organization.key,
+            objects.c.part == work.part.name,
+            objects.c.object_id == bindparam("named"),
+        )
+        .values(record_digest=bindparam("digest"))
+    )
+    if rows := [{"named": object_id, "digest": digest} for object_id, digest in digests.items() if digest]:
+        connection.execute(made_of, rows)
 
 
 def find_live(connection: Connection, key: int, name: PartName, object_id: str) -> Properties | None:
@@ -218,6 +241,6 @@ def _row(
         now,
         change_number,
         generation,
-        decision.payload_hash,
-        decision.payload_json,
+        decision.record_digest,
+        orjson.dumps(payload),
     )

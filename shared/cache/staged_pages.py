@@ -83,7 +83,14 @@ def forget_abandoned(connection: Connection, work: Slice) -> bool:
 def _written(records: Sequence[ObjectRecord], broken: Sequence[BrokenRecord]) -> bytes:
     document = {
         "records": [
-            (one.object_id, one.properties, one.removal, one.occurrences, [tuple(link) for link in one.links])
+            (
+                one.object_id,
+                one.properties,
+                one.removal,
+                one.occurrences,
+                [tuple(link) for link in one.links],
+                one.digest.hex(),
+            )
             for one in records
         ],
         "broken": [(one.object_id, one.error.model_dump(mode="json"), one.raw.decode()) for one in broken],
@@ -100,8 +107,9 @@ def _read(body: bytes) -> Page:
             None if removal is None else Removal(removal),
             occurrences,
             [LinkChange(*link) for link in links],
+            digest=bytes.fromhex(digest),
         )
-        for object_id, properties, removal, occurrences, links in document["records"]
+        for object_id, properties, removal, occurrences, links, digest in document["records"]
     ]
     broken = [
         BrokenRecord(object_id, SynchronizationError.model_validate(error), raw.encode())

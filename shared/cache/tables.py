@@ -247,7 +247,7 @@ objects = Table(
     Column("changed_at", UtcDateTime, nullable=False),
     Column("change_number", BigInteger, nullable=False),
     Column("generation", BigInteger, nullable=False),
-    Column("payload_hash", LargeBinary, nullable=False),
+    Column("record_digest", LargeBinary, nullable=False),
     Column("payload", JsonDocument, nullable=False),
 )
 links = Table(

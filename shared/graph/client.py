@@ -19,7 +19,7 @@ from shared.graph.batches import Answers, ask, path_of
 from shared.graph.clouds import CLOUDS
 from shared.graph.credentials import RenewableCredential
 from shared.graph.failures import NOT_OFFERED
-from shared.graph.pages import parse_links, parse_object, parse_page
+from shared.graph.pages import ReceivedPage, parse_links, parse_object, parse_page, receive
 from shared.graph.sending import Sender, prioritized
 from shared.models.errors import (
     CursorExpired,
@@ -32,7 +32,7 @@ from shared.models.errors import (
 )
 from shared.models.organizations import Organization
 from shared.models.parts import CATALOGUE, Part, PartName, Relation
-from shared.models.records import LinkChange, ObjectRecord, Page
+from shared.models.records import LinkChange, ObjectRecord
 from shared.models.slices import WITHOUT_DELTA
 from shared.settings import Settings
 
@@ -86,14 +86,14 @@ class GraphClient:
         self._graph = connection.graph
         self._sender = Sender(connection, credential, self._timeout, clock)
 
-    async def first_page(self, part: Part, *, low_priority: bool = False) -> Page:
+    async def first_page(self, part: Part, *, low_priority: bool = False) -> ReceivedPage:
         """The first page of the part's delta query, or of the list of all sites where Graph has none for sites.
 
         That list's last page has ``WITHOUT_DELTA`` for a deltaLink.
         """
         return await self._first_page(part, self._page_size, low_priority)
 
-    async def next_page(self, part: Part, link: str, *, low_priority: bool = False) -> Page:
+    async def next_page(self, part: Part, link: str, *, low_priority: bool = False) -> ReceivedPage:
         """The page behind a nextLink or deltaLink of what ``first_page`` began."""
         if part.collection == "sites" and _is_of_all_sites(link):
             request = self._following(self._graph.sites.get_all_sites, link)
@@ -107,7 +107,7 @@ class GraphClient:
             # Links are Graph's own: however it calls what is wrong with one, only a new listing helps.
             raise CursorExpired(refusal.code, refusal.message) from None
 
-    async def first_deleted_page(self, part: Part, *, low_priority: bool = False) -> Page:
+    async def first_deleted_page(self, part: Part, *, low_priority: bool = False) -> ReceivedPage:
         """The first page of the part's soft-deleted objects."""
         request = self._paged(self._request(self._deleted_items(part), select=list(part.properties)), self._page_size)
         # The SDK leaves out the first half of the type's name, which is not how Graph documents it.
@@ -115,7 +115,7 @@ class GraphClient:
         prioritized(request, low_priority)
         return await self._page(part, request, _deleted_items_path(part), soft_deleted=True)
 
-    async def next_deleted_page(self, part: Part, link: str, *, low_priority: bool = False) -> Page:
+    async def next_deleted_page(self, part: Part, link: str, *, low_priority: bool = False) -> ReceivedPage:
         """The page behind a nextLink of the part's soft-deleted objects."""
         request = prioritized(self._following(self._deleted_items(part), link), low_priority)
         return await self._page(part, request, _deleted_items_path(part), soft_deleted=True)
@@ -262,7 +262,7 @@ class GraphClient:
         if any(link is not None and self._is_foreign(link) for link in links):
             raise PartFailure("ForeignLink", "Graph's answer links to another host than Graph's; it is not followed.")
 
-    async def _first_page(self, part: Part, size: int, low_priority: bool) -> Page:
+    async def _first_page(self, part: Part, size: int, low_priority: bool) -> ReceivedPage:
         request = self._paged(self._request(self._delta(part), select=list(part.select)), size)
         try:
             return await self._page(part, prioritized(request, low_priority), _delta_path(part))
@@ -273,7 +273,7 @@ class GraphClient:
         request = self._paged(self._request(builder, select=list(part.select)), size)
         return await self._all_sites(part, prioritized(request, low_priority))
 
-    async def _all_sites(self, part: Part, request: RequestInformation) -> Page:
+    async def _all_sites(self, part: Part, request: RequestInformation) -> ReceivedPage:
         page = await self._page(part, request, "/sites/getAllSites")
         return page if page.next_link is not None else replace(page, delta_link=WITHOUT_DELTA)
 
@@ -299,9 +299,11 @@ class GraphClient:
         page = parse_page(await self._send(part, request, f"/{part.collection}"), part)
         return [record.object_id for record in page.records[:1]]
 
-    async def _page(self, part: Part, request: RequestInformation, path: str, *, soft_deleted: bool = False) -> Page:
+    async def _page(
+        self, part: Part, request: RequestInformation, path: str, *, soft_deleted: bool = False
+    ) -> ReceivedPage:
         answer = await self._sender.send(part, request, path)
-        page = parse_page(answer.body, part, soft_deleted=soft_deleted)
+        page = receive(answer.body, part, soft_deleted=soft_deleted)
         self._refuse_foreign(page.next_link, page.delta_link)
         return replace(page, resource_units=answer.resource_units)
 

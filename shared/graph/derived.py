@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import orjson
 
-from shared.graph.pages import failure_record
+from shared.graph.records import failure_record
 from shared.models.errors import SynchronizationFailure
 from shared.models.parts import Part, Properties
 from shared.models.records import Removal

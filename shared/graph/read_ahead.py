@@ -5,9 +5,21 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from hashlib import blake2b
+from typing import Protocol, TypeVar
 
 from shared.models.errors import PartFailure
-from shared.models.records import Page
+
+
+class Linked(Protocol):
+    """A page, whether it has been read or not."""
+
+    @property
+    def next_link(self) -> str | None:
+        """Where the listing goes on."""
+        ...
+
+
+AnyPage = TypeVar("AnyPage", bound=Linked)
 
 
 def next_checkpoint(checkpoint: str | None, link: str) -> str:
@@ -32,8 +44,8 @@ def next_checkpoint(checkpoint: str | None, link: str) -> str:
 
 
 async def read_ahead(
-    first: Callable[[], Awaitable[Page]], follow: Callable[[str], Awaitable[Page]], link: str | None
-) -> AsyncGenerator[Page, None]:
+    first: Callable[[], Awaitable[AnyPage]], follow: Callable[[str], Awaitable[AnyPage]], link: str | None
+) -> AsyncGenerator[AnyPage, None]:
     """The pages from ``link`` on, or from the first one when there is no link yet.
 
     Closing the generator gives up the page that is on its way.
@@ -42,7 +54,7 @@ async def read_ahead(
         PartFailure: A page links to itself; an endless reading would follow (graph.md §4.2.4).
     """
 
-    async def fetch(link: str | None) -> Page:
+    async def fetch(link: str | None) -> AnyPage:
         return await (first() if link is None else follow(link))
 
     coming = asyncio.ensure_future(fetch(link))

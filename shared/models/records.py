@@ -46,6 +46,8 @@ class ObjectRecord:
         links_complete: ``links`` then are all the links the object has in the part's relations; others are over. What
             Graph does not list proves nothing: a soft-deleted object keeps its links, and service principals are
             members without being listed.
+        digest: Of the record's bytes, where an object that is there was told in one record with properties; else empty.
+            A row that was made of a record with the same digest need not be compared with it.
     """
 
     object_id: str
@@ -54,6 +56,7 @@ class ObjectRecord:
     occurrences: int = 1
     links: list[LinkChange] = field(default_factory=list[LinkChange])
     links_complete: bool = False
+    digest: bytes = field(default=b"", compare=False)
 
 
 @dataclass(frozen=True, slots=True)

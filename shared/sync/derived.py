@@ -10,11 +10,10 @@ from shared.cache import organizations
 from shared.cache.derived import SourceObject, find_derived, find_objects, find_some, next_objects
 from shared.graph.batches import LARGEST_BATCH, Answers
 from shared.graph.derived import page_body, records, removal, source_id
-from shared.graph.pages import parse_page
+from shared.graph.pages import ReceivedPage, parse_page, receive
 from shared.models.derivation import Place, place_of
 from shared.models.errors import GraphRefused, GraphThrottled, SharedWait, SynchronizationFailure
 from shared.models.escrows import UNIDENTIFIED
-from shared.models.records import Page
 from shared.models.runs import RunType
 from shared.models.slices import Slice
 from shared.services import Services
@@ -43,7 +42,7 @@ class _Batch:
         return _Batch(sources, next_link=replace(self.place, after=sources[-1].object_id).link)
 
 
-async def read_page(services: Services, work: Slice, cursor: str | None = None) -> Page:
+async def read_page(services: Services, work: Slice, cursor: str | None = None) -> ReceivedPage:
     """The page at the cursor; without one, the first of a listing of everything.
 
     Raises:
@@ -52,7 +51,7 @@ async def read_page(services: Services, work: Slice, cursor: str | None = None) 
     return await _answered(services, work, await asyncio.to_thread(_next_batch, services, work, cursor))
 
 
-async def read_again(services: Services, work: Slice, keys: Sequence[str]) -> Page:
+async def read_again(services: Services, work: Slice, keys: Sequence[str]) -> ReceivedPage:
     """What Graph answers now about the objects behind these keys of the derived part, or of its source.
 
     Raises:
@@ -92,7 +91,7 @@ def _is_asked(work: Slice, one: SourceObject) -> bool:
     return one.live and work.part.question.asks(one.properties)
 
 
-async def _answered(services: Services, work: Slice, batch: _Batch) -> Page:
+async def _answered(services: Services, work: Slice, batch: _Batch) -> ReceivedPage:
     part = work.part
     asked = {one.object_id: one.properties for one in batch.sources if _is_asked(work, one)}
     answers: Answers = await _ask(services, work, list(asked)) if asked else {}
@@ -110,7 +109,7 @@ async def _answered(services: Services, work: Slice, batch: _Batch) -> Page:
     if work.type is RunType.INCREMENTAL:
         # What a listing of everything does not name, its end finds.
         values += await asyncio.to_thread(_removals, services, work, batch, answers, values)
-    return parse_page(page_body(values, batch.next_link, batch.delta_link), part)
+    return receive(page_body(values, batch.next_link, batch.delta_link), part)
 
 
 def _removals(

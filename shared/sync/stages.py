@@ -12,7 +12,7 @@ both listings are complete, so that a run that is aborted before leaves the cach
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -23,6 +23,7 @@ from sqlalchemy import Connection
 from shared.cache import escrows, jobs, objects, pages, part_states, slices, staged_pages, sweep, throttles, unchanged
 from shared.graph.client import GraphClient
 from shared.graph.failures import in_time
+from shared.graph.pages import ReceivedPage
 from shared.graph.read_ahead import next_checkpoint, read_ahead
 from shared.models.errors import (
     GraphRefused,
@@ -43,6 +44,7 @@ _RETRIES_AT_ONCE = 8
 _PAGES_TIME = 3
 """How often the time of one page an object may take with all its links: well within a slice's ten minutes."""
 
+_AnyPage = Page | ReceivedPage
 _Step = Callable[[Connection, Slice, datetime], tuple[Counts, Slice]]
 
 
@@ -88,7 +90,7 @@ async def _list(services: Services, work: Slice, deadline: datetime) -> Slice:
         while await asyncio.to_thread(_forget_abandoned, services, work):
             pass
 
-    def listed(work: Slice, page: Page) -> Slice:
+    def listed(work: Slice, page: _AnyPage) -> Slice:
         work = replace(work, total=total)
         if page.next_link is not None:
             checkpoint = next_checkpoint(work.checkpoint, page.next_link)
@@ -102,7 +104,7 @@ async def _list(services: Services, work: Slice, deadline: datetime) -> Slice:
 
     total = work.total
 
-    async def first_page_and_total() -> Page:
+    async def first_page_and_total() -> ReceivedPage:
         nonlocal total
         # At once: where an answer takes long, neither is to wait for the other.
         asked = client.first_page(part, low_priority=low_priority), client.count(part, low_priority=low_priority)
@@ -121,7 +123,7 @@ async def _list(services: Services, work: Slice, deadline: datetime) -> Slice:
     follow = partial(client.next_page, part, low_priority=low_priority)
     if part.source is not None:
         first = follow = partial(derived.read_page, services, work)
-    coming_pages = read_ahead(first, follow, work.cursor)
+    coming_pages = read_ahead(_read(work, first), _read(work, follow), work.cursor)
     async with aclosing(coming_pages) as coming:
         async for page in coming:
             work = await _receive(services, work, page, listed)
@@ -145,10 +147,10 @@ async def _retry(services: Services, work: Slice, deadline: datetime) -> Slice:
             return await _step(services, work, partial(_retried, services))
         if part.source is not None:
             try:
-                page = await derived.read_again(services, work, [broken.object_id for broken in failed_before])
+                answered = await derived.read_again(services, work, [broken.object_id for broken in failed_before])
             except GraphUnavailable as failure:
                 return await _step(services, work, partial(_retries_put_off, services, [failure]))
-            work = await _step(services, work, partial(_apply_answers, services, failed_before, page))
+            work = await _step(services, work, partial(_apply_answers, services, failed_before, answered.read()))
             if services.now() >= deadline:
                 return work
             continue
@@ -249,14 +251,14 @@ def _retries_put_off(
 async def _list_deleted_items(services: Services, work: Slice, deadline: datetime) -> Slice:
     client, part = services.graph.get(work.organization), work.part
 
-    def listed(work: Slice, page: Page) -> Slice:
+    def listed(work: Slice, page: _AnyPage) -> Slice:
         if page.next_link is None:
             return replace(work, cursor=None, checkpoint=None, stage=Stage.APPLY_ALL)
         return replace(work, cursor=page.next_link, checkpoint=next_checkpoint(work.checkpoint, page.next_link))
 
     coming_pages = read_ahead(
-        partial(client.first_deleted_page, part, low_priority=True),
-        partial(client.next_deleted_page, part, low_priority=True),
+        _read(work, partial(client.first_deleted_page, part, low_priority=True)),
+        _read(work, partial(client.next_deleted_page, part, low_priority=True)),
         work.cursor,
     )
     try:
@@ -274,15 +276,31 @@ async def _list_deleted_items(services: Services, work: Slice, deadline: datetim
     return work
 
 
-async def _receive(services: Services, work: Slice, page: Page, after: Callable[[Slice, Page], Slice]) -> Slice:
-    def receive(connection: Connection, work: Slice, now: datetime) -> tuple[Counts, Slice]:
-        following = after(work, page)
-        if not work.beside:
-            return pages.apply_page(connection, work, page, now, services.settings.escrow_retry), following
-        counts, new = unchanged.note(connection, work, page)
-        return counts, replace(following, staged=work.staged + staged_pages.put(connection, work, new, page.broken))
+def _read(work: Slice, ask: Callable[..., Awaitable[ReceivedPage]]) -> Callable[..., Awaitable[_AnyPage]]:
+    """Asks for pages, and reads those that are to be written: while the page before is being written. Of those that are
+    compared with the cache first, little has to be read."""
 
-    return await _step(services, work, receive, page.resource_units)
+    async def answered(*link: str) -> _AnyPage:
+        page = await ask(*link)
+        return page if work.beside else page.read()
+
+    return answered
+
+
+async def _receive(
+    services: Services, work: Slice, received: _AnyPage, after: Callable[[Slice, _AnyPage], Slice]
+) -> Slice:
+    def receive(connection: Connection, work: Slice, now: datetime) -> tuple[Counts, Slice]:
+        following = after(work, received)
+        if isinstance(received, Page):
+            return pages.apply_page(connection, work, received, now, services.settings.escrow_retry), following
+        same_counts, same = unchanged.note_same(connection, work, received.digests)
+        page = received.read(without=same)
+        counts, new = unchanged.note(connection, work, page)
+        staged = work.staged + staged_pages.put(connection, work, new, page.broken)
+        return same_counts + counts, replace(following, staged=staged)
+
+    return await _step(services, work, receive, received.resource_units)
 
 
 def _apply_staged(services: Services, connection: Connection, work: Slice, now: datetime) -> tuple[Counts, Slice]:

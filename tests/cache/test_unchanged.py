@@ -16,7 +16,7 @@ from shared.cache.escrows import EscrowCounts
 from shared.models.organizations import Organization
 from shared.models.parts import CATALOGUE, PartName
 from shared.models.records import BrokenRecord, ObjectRecord, Page
-from shared.models.runs import Counts
+from shared.models.runs import Counts, RunType
 from shared.models.slices import Slice
 from shared.models.synchronization import SynchronizationError
 from tests.cache.work import LATER, RETRY, Cache, hard_deleted, live, opened_cache, soft_deleted, with_links
@@ -32,9 +32,11 @@ def receive(
     """Receives a page beside the cache; what is counted at once, and how many objects are put aside."""
 
     def body(connection: Connection) -> tuple[Counts, int]:
-        page = Page(records, next_link=None, delta_link=None, broken=broken)
-        counts, left = unchanged.note(connection, work, page)
-        return counts, staged_pages.put(connection, work, left, page.broken)
+        digests = {record.object_id: record.digest for record in records if record.digest}
+        same_counts, same = unchanged.note_same(connection, work, digests)
+        others = [record for record in records if record.object_id not in same]
+        counts, left = unchanged.note(connection, work, Page(others, None, None, broken))
+        return same_counts + counts, staged_pages.put(connection, work, left, broken)
 
     return cache.write(body)
 
@@ -79,6 +81,39 @@ def test_an_unchanged_object_is_counted_when_it_comes_and_never_written(cache: C
     after = cache.objects(contoso)
     assert cache.live_objects(contoso) == {"a", "b"}
     assert (after["a"], after["b"]) == (before["a"], before["b"])
+
+
+def test_an_object_told_in_other_bytes_is_compared_by_value_and_known_by_them_from_then_on(
+    cache: Cache, contoso: Organization
+) -> None:
+    cache.run(contoso, USERS, live("a", displayName="A", mail="m"))
+    before = cache.objects(contoso)["a"]
+    work = cache.begin(contoso, USERS, now=LATER)
+    again = live("a", mail="m", displayName="A")
+    counts, put_aside = receive(cache, work, again)
+    assert (counts.imported, put_aside) == (1, 0)
+    after = cache.objects(contoso)["a"]
+    assert (after.payload, after.change_number, after.changed_at) == (
+        before.payload,
+        before.change_number,
+        before.changed_at,
+    )
+    assert after.record_digest == again.digest != before.record_digest
+
+
+def test_a_row_that_a_changed_property_was_laid_over_is_not_known_by_the_record_before(
+    cache: Cache, contoso: Organization
+) -> None:
+    first = live("a", displayName="A", mail="m")
+    cache.run(contoso, USERS, first)
+    work = cache.begin(contoso, USERS, RunType.INCREMENTAL, now=LATER)
+    cache.apply_page(work, live("a", displayName="B"), now=LATER)
+    cache.finish(work, LATER)
+    work = cache.begin(contoso, USERS, now=LATER)
+    receive(cache, work, first)
+    apply_put_aside(cache, work)
+    end(cache, work)
+    assert names(cache, contoso) == {"a": "A"}
 
 
 def test_what_comes_later_of_an_object_that_was_put_aside_is_applied_after_it(

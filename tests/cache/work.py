@@ -6,9 +6,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from hashlib import blake2b
 from typing import Any, TypeVar
 from uuid import UUID
 
+import orjson
 from sqlalchemy import Connection, Row, select
 
 from shared.cache import organizations, pages, runs, slices, sweep, waiting_parts
@@ -36,7 +38,8 @@ REQUEUE = timedelta(minutes=5)
 
 def live(object_id: str, **properties: Any) -> ObjectRecord:
     """An object as Graph sends it."""
-    return ObjectRecord(object_id, {"id": object_id, **(properties or {"displayName": f"Name of {object_id}"})})
+    told = {"id": object_id, **(properties or {"displayName": f"Name of {object_id}"})}
+    return ObjectRecord(object_id, told, digest=blake2b(orjson.dumps(told), digest_size=16).digest())
 
 
 def soft_deleted(object_id: str, **properties: Any) -> ObjectRecord:

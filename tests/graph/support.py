@@ -82,7 +82,7 @@ class Graph:
             found = [await client.first_page(part)]
             while (link := found[-1].next_link) is not None:
                 found.append(await client.next_page(part, link))
-            return found
+            return [page.read() for page in found]
 
         return self.run(pages())
 

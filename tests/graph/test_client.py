@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from shared.graph.clients import GraphClients
+from shared.graph.pages import ReceivedPage
 from shared.models.errors import (
     CursorExpired,
     GraphNotFound,
@@ -20,7 +21,7 @@ from shared.models.errors import (
     SynchronizationFailure,
 )
 from shared.models.parts import Part
-from shared.models.records import Page, Removal
+from shared.models.records import Removal
 from shared.settings import Settings
 from tests.graph.servers import ScriptedServer, raw_server, scripted_server
 from tests.graph.support import EVERY_PART, GROUPS, MEMBERS, SITES, TEAMS, USERS, Graph, organization
@@ -52,7 +53,7 @@ def test_the_delta_link_brings_what_changed_since(graph: Graph) -> None:
     client = graph.client()
     link = graph.read(client, USERS)[-1].delta_link or ""
     created = graph.control("/users", {"displayName": "New", "userPrincipalName": "new@contoso.onmicrosoft.com"})
-    (record,) = graph.run(client.next_page(USERS, link)).records
+    (record,) = graph.run(client.next_page(USERS, link)).read().records
     assert (record.object_id, record.properties["displayName"]) == (created["id"], "New")
 
 
@@ -60,10 +61,10 @@ def test_the_delta_link_brings_what_changed_since(graph: Graph) -> None:
 def test_soft_deleted_objects_are_listed_with_the_parts_properties(graph: Graph, part: Part) -> None:
     client = graph.client(graph_page_size=10)
     graph.read(client, part)
-    ids = [record.object_id for record in graph.run(client.first_page(part)).records][:3]
+    ids = [record.object_id for record in graph.run(client.first_page(part)).read().records][:3]
     for identifier in ids:
         graph.control(f"/{part.collection}/{identifier}", method="DELETE")
-    page = graph.run(client.first_deleted_page(part))
+    page = graph.run(client.first_deleted_page(part)).read()
     assert {record.object_id for record in page.records} == set(ids)
     assert all(record.removal is Removal.SOFT_DELETED for record in page.records)
     assert all(set(record.properties) == set(part.properties) for record in page.records)
@@ -72,18 +73,18 @@ def test_soft_deleted_objects_are_listed_with_the_parts_properties(graph: Graph,
 
 def test_pages_of_soft_deleted_objects_follow_one_another(graph: Graph) -> None:
     client = graph.client()
-    ids = [record.object_id for record in graph.run(client.first_page(USERS)).records]
+    ids = [record.object_id for record in graph.run(client.first_page(USERS)).read().records]
     for identifier in ids:
         graph.control(f"/users/{identifier}", method="DELETE")
     # A plain list has 100 objects a page, more than the tenant has; a smaller one is made by its own option.
     first = graph.run(client.first_deleted_page(USERS))
     link = f"{graph.tenant.url}/v1.0/directory/deletedItems/microsoft.graph.user?$top=20&$select=id,displayName"
     page = graph.run(client.next_deleted_page(USERS, link))
-    found = [record.object_id for record in page.records]
+    found = [record.object_id for record in page.read().records]
     while page.next_link is not None:
         page = graph.run(client.next_deleted_page(USERS, page.next_link))
-        found += [record.object_id for record in page.records]
-    assert sorted(found) == sorted(record.object_id for record in first.records) == sorted(ids)
+        found += [record.object_id for record in page.read().records]
+    assert sorted(found) == sorted(record.object_id for record in first.read().records) == sorted(ids)
 
 
 @pytest.mark.parametrize(("part", "number"), [(USERS, 50), (GROUPS, 12), (MEMBERS, 12), (TEAMS, 12), (SITES, None)])
@@ -212,7 +213,7 @@ def test_a_redirect_is_not_followed(graph: Graph, other: ScriptedServer, status:
 @pytest.mark.parametrize("status", [429, 503, 504])
 def test_a_short_wait_is_waited_for_and_the_page_comes(graph: Graph, status: int) -> None:
     graph.fault(status=status, retryAfter=7, times=1)
-    assert graph.run(graph.client().first_page(USERS)).records
+    assert graph.run(graph.client().first_page(USERS)).read().records
     assert graph.waits == [7]
 
 
@@ -228,7 +229,7 @@ def test_a_long_wait_is_left_to_the_planner_at_once(graph: Graph) -> None:
 
 def test_how_long_a_wait_is_waited_for_is_a_setting(graph: Graph) -> None:
     graph.fault(status=429, retryAfter=31, times=1)
-    assert graph.run(graph.client(graph_max_wait_seconds=31).first_page(USERS)).records
+    assert graph.run(graph.client(graph_max_wait_seconds=31).first_page(USERS)).read().records
     assert graph.waits == [31]
 
 
@@ -281,7 +282,7 @@ def test_a_broken_answer_may_be_asked_for_again(graph: Graph, kind: str) -> None
     graph.fault(kind=kind, times=1)
     with pytest.raises(GraphUnavailable):
         graph.run(client.first_page(USERS))
-    assert graph.run(client.first_page(USERS)).records
+    assert graph.run(client.first_page(USERS)).read().records
 
 
 def test_an_answer_that_takes_too_long_may_be_asked_for_again(graph: Graph) -> None:
@@ -399,7 +400,7 @@ def test_a_revoked_token_is_replaced_once_and_the_page_comes(graph: Graph) -> No
     client = graph.client(graph_page_size=20)
     first = graph.run(client.first_page(USERS))
     graph.fault(status=401, times=1)
-    assert graph.run(client.next_page(USERS, first.next_link or "")).records
+    assert graph.run(client.next_page(USERS, first.next_link or "")).read().records
     assert graph.asked()["/msi/token"] == 2
 
 
@@ -421,10 +422,10 @@ def test_requests_whose_token_is_revoked_at_the_same_moment_all_come_through(gra
     for part in parts:
         graph.fault(path=f"/{part.collection}/delta", status=401, times=1)
 
-    async def at_once() -> list[Page]:
+    async def at_once() -> list[ReceivedPage]:
         return await asyncio.gather(*(client.first_page(part) for part in parts))
 
-    assert all(page.records for page in graph.run(at_once()))
+    assert all(page.read().records for page in graph.run(at_once()))
 
 
 def test_an_identity_that_gets_no_token_is_for_the_tenant_to_repair(
@@ -466,5 +467,5 @@ def test_one_organization_has_one_client_and_a_new_one_after_closing(graph: Grap
     graph.run(clients.close())
     again = clients.get(contoso)
     assert again is not client
-    assert graph.run(again.first_page(USERS)).records
+    assert graph.run(again.first_page(USERS)).read().records
     graph.run(clients.close())

@@ -43,7 +43,7 @@ def test_a_right_secret_signs_in_to_the_organizations_tenant_in_its_cloud(
     client = given(graph, authority.secret, client_id)
     assert authority.requests == []
     graph.run(client.probe(USERS))
-    assert len(graph.run(client.first_page(USERS)).records) == 50
+    assert len(graph.run(client.first_page(USERS)).read().records) == 50
     ((path, form),) = authority.requests
     assert path == f"/{graph.tenant.directory.tenant_id}/oauth2/v2.0/token"
     assert (form["client_id"], form["client_secret"], form["scope"]) == (used, authority.secret, CHINA.scope)

@@ -2,6 +2,7 @@
 aside record by record."""
 
 import re
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -9,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.graph.pages import object_key, parse_links, parse_object, parse_page
+from shared.graph.pages import parse_links, parse_object, parse_page, receive
+from shared.graph.records import object_key
 from shared.models.errors import GraphUnavailable, PartFailure, SynchronizationFailure
 from shared.models.parts import CATALOGUE, Part, PartName
 from shared.models.records import BrokenRecord, LinkChange, ObjectRecord, Page, Removal
@@ -469,3 +471,67 @@ def test_a_site_is_what_its_last_record_says_and_a_user_who_is_gone_for_good_sta
     for part, last in ((SITES, None), (USERS, Removal.HARD_DELETED)):
         page = parse_page(orjson.dumps({"value": [gone, there], "@odata.deltaLink": "https://graph/delta"}), part)
         assert [record.removal for record in page.records] == [last]
+
+
+# --- What tells by itself that a record came before -----------------------------------------------------------------
+
+
+def digests(*values: Any, part: Part = USERS, **options: bool) -> dict[str, bytes]:
+    return dict(receive(orjson.dumps({"value": list(values)}), part, **options).digests)
+
+
+ADA = {"id": "A", "displayName": "Ada", "mail": None}
+
+
+def test_the_same_bytes_have_the_same_digest_on_whichever_page_they_come() -> None:
+    assert digests(ADA, {"id": "b"})["a"] == digests(ADA)["a"]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [{**ADA, "displayName": "Eve"}, {**ADA, "mail": "a"}, {"id": "A"}, {**ADA, "@removed": {"reason": "changed"}}],
+)
+def test_a_record_that_says_something_else_has_another_digest(other: Any) -> None:
+    assert digests(ADA)["a"] != digests(other)["a"]
+
+
+def test_a_record_of_another_selection_has_another_digest() -> None:
+    more = replace(USERS, select=(*USERS.select, "city2"))
+    assert digests(ADA)["a"] != digests(ADA, part=more)["a"]
+
+
+@pytest.mark.parametrize(
+    ("values", "part", "options"),
+    [
+        ([ADA, {"id": "a", "mail": "m"}], USERS, {}),
+        ([ADA], SITES, {}),
+        ([ADA], USERS, {"soft_deleted": True}),
+        ([{"id": 5}, "x", {"displayName": "A"}], USERS, {}),
+        ([{"id": "c", "teamId": "t"}], CHANNELS, {}),
+    ],
+    ids=["several records", "a site", "soft-deleted", "without an id", "keyed by its team"],
+)
+def test_rows_that_are_made_of_more_than_one_records_bytes_have_no_digest(
+    values: list[Any], part: Part, options: dict[str, bool]
+) -> None:
+    assert digests(*values, part=part, **options) == {}
+
+
+def test_what_is_not_wanted_is_not_read() -> None:
+    page = receive(orjson.dumps({"value": [ADA, {"id": "b", "displayName": "B"}]}), USERS)
+    assert [found.object_id for found in page.read(without={"a"}).records] == ["b"]
+
+
+@given(st.lists(RECORDS, max_size=6), ANY_PART)
+def test_reading_without_some_objects_is_reading_and_leaving_them_out(values: list[Any], part: Part) -> None:
+    received = receive(orjson.dumps({"value": values}), part)
+    whole = received.read()
+    for wanted in received.digests:
+        rest = received.read(without={wanted})
+        assert [one for one in whole.records if one.object_id != wanted] == rest.records
+        assert [one for one in whole.broken if one.object_id != wanted] == list(rest.broken)
+
+
+def test_characters_that_are_none_make_the_answer_no_page() -> None:
+    with pytest.raises(GraphUnavailable):
+        parse_page(b'{"value": [{"id": "a", "displayName": "\xff"}]}', USERS)

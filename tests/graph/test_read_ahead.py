@@ -5,19 +5,26 @@ from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from typing import TypeVar
 
+import orjson
 import pytest
 
+from shared.graph.pages import ReceivedPage, receive
 from shared.graph.read_ahead import next_checkpoint, read_ahead
 from shared.models.errors import GraphUnavailable, PartFailure
-from shared.models.records import Page
+from shared.models.parts import CATALOGUE, PartName
 
 T = TypeVar("T")
+
+
+def empty_page(next_link: str | None = None, delta_link: str | None = None) -> ReceivedPage:
+    body = {"value": [], "@odata.nextLink": next_link, "@odata.deltaLink": delta_link}
+    return receive(orjson.dumps(body), CATALOGUE[PartName.USERS])
 
 
 class Chain:
     """Pages that link to one another: "1" to "2" and so on up to ``length``."""
 
-    def __init__(self, length: int, **special: Page | Exception) -> None:
+    def __init__(self, length: int, **special: ReceivedPage | Exception) -> None:
         self.special = {name.removeprefix("page"): page for name, page in special.items()}
         self.length = length
         self.asked: list[str] = []
@@ -25,10 +32,10 @@ class Chain:
         self.gate = asyncio.Event()
         self.gate.set()
 
-    async def first(self) -> Page:
+    async def first(self) -> ReceivedPage:
         return await self.follow("1")
 
-    async def follow(self, link: str) -> Page:
+    async def follow(self, link: str) -> ReceivedPage:
         self.asked.append(link)
         self.under_way += 1
         try:
@@ -40,7 +47,7 @@ class Chain:
         if isinstance(page, Exception):
             raise page
         last = int(link) == self.length
-        return page or Page([], None if last else str(int(link) + 1), f"delta{link}" if last else None)
+        return page or empty_page(None if last else str(int(link) + 1), f"delta{link}" if last else None)
 
 
 def run(body: Callable[[], Awaitable[T]]) -> T:
@@ -121,7 +128,7 @@ def test_a_reader_that_is_cancelled_leaves_no_page_on_its_way() -> None:
 @pytest.mark.parametrize("link", [None, "2"])
 def test_a_page_that_links_to_itself_ends_the_reading_with_a_failure(link: str | None) -> None:
     async def body() -> None:
-        chain = Chain(5, page2=Page([], "2", None))
+        chain = Chain(5, page2=empty_page("2"))
         with pytest.raises(PartFailure) as failed:
             async for _ in read_ahead(chain.first, chain.follow, link):
                 pass
@@ -143,7 +150,7 @@ def test_many_empty_pages_with_links_of_their_own_are_read_to_the_end() -> None:
 def test_a_failure_ahead_comes_after_the_page_before_it() -> None:
     async def body() -> None:
         chain = Chain(5, page2=GraphUnavailable("serviceNotAvailable", "later"))
-        read: list[Page] = []
+        read: list[ReceivedPage] = []
 
         async def read_all() -> None:
             async for page in read_ahead(chain.first, chain.follow, None):

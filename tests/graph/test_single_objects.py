@@ -293,7 +293,7 @@ def test_the_removal_of_an_object_can_be_a_broken_record_too(graph: Graph) -> No
     link = graph.read(client, USERS)[-1].delta_link or ""
     graph.control(f"/users/{user}", method="DELETE")
     break_records(graph, USERS, user)
-    page = graph.run(client.next_page(USERS, link))
+    page = graph.run(client.next_page(USERS, link)).read()
     assert ([found.object_id for found in page.broken], page.records) == ([user], [])
     assert graph.run(client.read_object(USERS, user)) is None
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from shared.graph.client import GraphClient
+from shared.graph.pages import ReceivedPage
 from shared.models.errors import GraphRefused, GraphThrottled, GraphUnavailable
 from shared.models.parts import Part
 from shared.models.records import Page
@@ -36,7 +37,7 @@ def read(graph: Graph, place: str, advice: str | None, **fault: Any) -> Page:
     link = graph.run(client.first_page(USERS)).next_link if place == "next page" else None
     graph.control("/requests", method="DELETE")
     graph.fault(retryAfter=advice, **fault)
-    return graph.run(client.first_page(USERS) if link is None else client.next_page(USERS, link))
+    return graph.run(client.first_page(USERS) if link is None else client.next_page(USERS, link)).read()
 
 
 @BOTH_STATUSES
@@ -156,7 +157,7 @@ def test_pages_that_are_read_at_the_same_time_do_not_mix_up_what_they_cost(graph
     client = graph.client()
     wanted = [USERS, SITES, GROUPS, SITES, TEAMS, SITES] * 4
 
-    async def together() -> list[Page]:
+    async def together() -> list[ReceivedPage]:
         return await asyncio.gather(*(client.first_page(part) for part in wanted))
 
     graph.fault(kind="latency", milliseconds=30, probability=0.5)

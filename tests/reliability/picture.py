@@ -11,7 +11,7 @@ import orjson
 from sqlalchemy import Connection, select
 
 from shared.cache.tables import links, objects, parts
-from shared.graph.pages import record_key
+from shared.graph.records import record_key
 from shared.models.parts import CATALOGUE, PartName
 
 Picture = frozenset[tuple[str, ...]]

@@ -44,6 +44,8 @@ _REASONS = "reason IN ('changed', 'deleted', 'absent', 'outOfScope', 'absentLink
 
 
 def upgrade() -> None:
+    # What was kept there until now is equal to no record's digest, so the next full run compares the payloads.
+    op.execute("ALTER TABLE objects RENAME COLUMN payload_hash TO record_digest")
     with op.batch_alter_table("parts") as parts:
         for name, kind in _NEW_PART_COLUMNS:
             parts.add_column(sa.Column(name, kind))
@@ -88,6 +90,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    op.execute("ALTER TABLE objects RENAME COLUMN record_digest TO payload_hash")
     op.drop_table("throttles")
     op.drop_table("staged_pages")
     op.execute("DELETE FROM seen_objects WHERE NOT noted")

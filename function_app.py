@@ -2,15 +2,18 @@
 
 import azure.functions as func
 
-from shared.triggers import (
-    health,
-    job_actions,
-    organizations,
-    queues,
-    synchronization_jobs,
-    synchronization_schemas,
-    timers,
-)
+from shared.loading import loaded_for_good
+
+with loaded_for_good():
+    from shared.triggers import (
+        health,
+        job_actions,
+        organizations,
+        queues,
+        synchronization_jobs,
+        synchronization_schemas,
+        timers,
+    )
 
 app = func.FunctionApp(http_auth_level=func.AuthLevel.FUNCTION)
 

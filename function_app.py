@@ -1,8 +1,13 @@
 """The Functions app: a table of contents of its triggers."""
 
+import os
+
 import azure.functions as func
 
 from shared.loading import loaded_for_good
+
+# Nothing here is a plugin of pydantic, which would look for some in the files of every installed package first.
+os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 
 with loaded_for_good():
     from shared.triggers import (

@@ -40,7 +40,10 @@ _CACHED, _NONE, _LIBRARY = "with bytecode", "without bytecode", "with the standa
 _JUDGED = (_CACHED, _NONE)
 _STANDARD = {name.lstrip("_") for name in sys.stdlib_module_names}
 _UNWANTED = ("msgraph", "azure.identity", "azure.core", "alembic", "httpx")
-_OTHER_DRIVER: dict[Kind, str] = {"sqlite": "psycopg", "postgresql": "sqlite3"}
+_OTHER_DATABASE: dict[Kind, tuple[str, ...]] = {
+    "sqlite": ("psycopg", "sqlalchemy.dialects.postgresql"),
+    "postgresql": ("sqlite3", "sqlalchemy.dialects.sqlite"),
+}
 
 Environment = dict[str, str]
 
@@ -85,7 +88,7 @@ def measure(bench: Workbench) -> list[Result]:
             result.figures.append(Figure(f"{app.title}, {state}", found, "ms"))
             if state in _JUDGED and app in products:
                 result.judge_at_most(f"{app.title} / {_BARE.title}, {state}", found / bare, _BOUND, "×")
-    result.judge_at_most(f"modules loaded of {', '.join(_UNWANTED)} and the driver not used", len(unwanted), 0, "")
+    result.judge_at_most(f"modules loaded of {', '.join(_UNWANTED)} and of the database not used", len(unwanted), 0, "")
     result.remarks.append(f"Where the time of the product's imports goes with bytecode, on SQLite: {shares}.")
     ratios = ", ".join(told(median(taken[app, _LIBRARY]) / median(taken[_BARE, _LIBRARY])) for app in products)
     result.remarks.append(f"{_LIBRARY.capitalize()} the product takes {ratios} times as long as the bare app.")
@@ -119,7 +122,7 @@ def _products(kind: Kind, url: str) -> list[_App]:
         "syncState": f"/organizations/{entity.name}/syncState",
         "job": f"/v1.0/applications/{entity.application.object_id}/synchronization/jobs/{entity.job_id}",
     }
-    unwanted = (*_UNWANTED, _OTHER_DRIVER[kind])
+    unwanted = (*_UNWANTED, *_OTHER_DATABASE[kind])
     return [_App(f"{TITLES[kind]}, GET {name}", ROOT, path, url, unwanted) for name, path in paths.items()]
 
 

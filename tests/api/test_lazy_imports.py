@@ -26,7 +26,7 @@ BEYOND_STATE = [
     "shared.models.slices",
 ]
 # The test's own client of HTTP would be among them; and on PostgreSQL, its driver.
-NOT_AT_IMPORT = ["httpx", "psycopg", "sqlalchemy.dialects.postgresql"]
+NOT_AT_IMPORT = ["httpx", "psycopg", "sqlalchemy.dialects."]
 
 # Answers requests as the local host does, in a process that has done nothing else.
 PROGRAM = """

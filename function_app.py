@@ -1,16 +1,24 @@
 """The Functions app: a table of contents of its triggers."""
 
+import os
+
 import azure.functions as func
 
-from shared.triggers import (
-    health,
-    job_actions,
-    organizations,
-    queues,
-    synchronization_jobs,
-    synchronization_schemas,
-    timers,
-)
+from shared.loading import loaded_for_good
+
+# Nothing here is a plugin of pydantic, which would look for some in the files of every installed package first.
+os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
+
+with loaded_for_good():
+    from shared.triggers import (
+        health,
+        job_actions,
+        organizations,
+        queues,
+        synchronization_jobs,
+        synchronization_schemas,
+        timers,
+    )
 
 app = func.FunctionApp(http_auth_level=func.AuthLevel.FUNCTION)
 

@@ -6,6 +6,9 @@ difference. The clock runs from before the process is started until its answer i
 
 There is bytecode of everything; of nothing (PYTHONDONTWRITEBYTECODE, and a PYTHONPYCACHEPREFIX where nothing is); or of
 the standard library alone, as where Python was installed and the app with its packages only copied beside it.
+
+Between the two stands ``libraries_app``, which answers about state with the product's libraries and hardly any code:
+below its figure no code of the product can get.
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ import sys
 import sysconfig
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +31,7 @@ from benchmarks.results import Figure, Plot, Result, told
 from benchmarks.workbench import KINDS, ROOT, TITLES, Workbench
 from shared.cache import organizations
 from shared.cache.database import Database
+from tests.application import NAME
 from tests.databases import Kind
 
 _ROUNDS = 7
@@ -36,7 +40,10 @@ _CACHED, _NONE, _LIBRARY = "with bytecode", "without bytecode", "with the standa
 _JUDGED = (_CACHED, _NONE)
 _STANDARD = {name.lstrip("_") for name in sys.stdlib_module_names}
 _UNWANTED = ("msgraph", "azure.identity", "azure.core", "alembic", "httpx")
-_OTHER_DRIVER: dict[Kind, str] = {"sqlite": "psycopg", "postgresql": "sqlite3"}
+_OTHER_DATABASE: dict[Kind, tuple[str, ...]] = {
+    "sqlite": ("psycopg", "sqlalchemy.dialects.postgresql"),
+    "postgresql": ("sqlite3", "sqlalchemy.dialects.sqlite"),
+}
 
 Environment = dict[str, str]
 
@@ -60,12 +67,15 @@ def measure(bench: Workbench) -> list[Result]:
     taken: dict[tuple[_App, str], list[float]] = defaultdict(list)
     unwanted: set[str] = set()
     with ExitStack() as opened:
-        products = [app for kind in KINDS for app in _products(kind, opened.enter_context(bench.databases.fresh(kind)))]
-        states = _bytecode(bench.directory, [_BARE, *products])
+        urls: dict[Kind, str] = {kind: opened.enter_context(bench.databases.fresh(kind)) for kind in KINDS}
+        products = [app for kind, url in urls.items() for app in _products(kind, url)]
+        libraries = [_libraries(kind, url) for kind, url in urls.items()]
+        apps = (_BARE, *libraries, *products)
+        states = _bytecode(bench.directory, apps)
         # In turns, so that a moment in which the machine is slow hits all.
         for _ in range(_ROUNDS):
             for state, environment in states.items():
-                for app in (_BARE, *products):
+                for app in apps:
                     milliseconds, loaded = _first_answer(app, environment)
                     taken[app, state].append(milliseconds)
                     unwanted.update(loaded)
@@ -73,19 +83,32 @@ def measure(bench: Workbench) -> list[Result]:
     for state in states:
         bare = median(taken[_BARE, state])
         result.figures.append(Figure(f"{_BARE.title}, {state}", bare, "ms"))
-        for app in products:
+        for app in (*libraries, *products):
             found = median(taken[app, state])
             result.figures.append(Figure(f"{app.title}, {state}", found, "ms"))
-            if state in _JUDGED:
+            if state in _JUDGED and app in products:
                 result.judge_at_most(f"{app.title} / {_BARE.title}, {state}", found / bare, _BOUND, "×")
-    result.judge_at_most(f"modules loaded of {', '.join(_UNWANTED)} and the driver not used", len(unwanted), 0, "")
+    result.judge_at_most(f"modules loaded of {', '.join(_UNWANTED)} and of the database not used", len(unwanted), 0, "")
     result.remarks.append(f"Where the time of the product's imports goes with bytecode, on SQLite: {shares}.")
     ratios = ", ".join(told(median(taken[app, _LIBRARY]) / median(taken[_BARE, _LIBRARY])) for app in products)
     result.remarks.append(f"{_LIBRARY.capitalize()} the product takes {ratios} times as long as the bare app.")
-    labels = [_BARE.title, *(app.title for app in products)]
-    series = {state: [median(taken[app, state]) for app in (_BARE, *products)] for state in states}
+    result.remarks += [_told_of_libraries(libraries, taken, state) for state in _JUDGED]
+    labels = [app.title for app in apps]
+    series = {state: [median(taken[app, state]) for app in apps] for state in states}
     result.plots.append(Plot("From the start of a process to its first answer", "ms", labels, series))
     return [result]
+
+
+def _told_of_libraries(libraries: Iterable[_App], taken: Mapping[tuple[_App, str], Sequence[float]], state: str) -> str:
+    bare = median(taken[_BARE, state])
+    ratios = ", ".join(f"{told(median(taken[app, state]) / bare)} × ({app.title})" for app in libraries)
+    return f"What the libraries take alone, {state}, no code of the product can save: {ratios}."
+
+
+def _libraries(kind: Kind, url: str) -> _App:
+    """An app that answers with the product's libraries, on the database of ``_products``."""
+    path = f"/organizations/{NAME}/syncState"
+    return _App(f"{TITLES[kind]}, its libraries alone", ROOT / "benchmarks" / "libraries_app", path, url)
 
 
 def _products(kind: Kind, url: str) -> list[_App]:
@@ -99,7 +122,7 @@ def _products(kind: Kind, url: str) -> list[_App]:
         "syncState": f"/organizations/{entity.name}/syncState",
         "job": f"/v1.0/applications/{entity.application.object_id}/synchronization/jobs/{entity.job_id}",
     }
-    unwanted = (*_UNWANTED, _OTHER_DRIVER[kind])
+    unwanted = (*_UNWANTED, *_OTHER_DATABASE[kind])
     return [_App(f"{TITLES[kind]}, GET {name}", ROOT, path, url, unwanted) for name, path in paths.items()]
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, HttpUrl, field_validator
 
-from shared.models.escrows import RetryPolicy
+from shared.models.retries import RetryPolicy
 
 
 class Settings(BaseModel):

@@ -101,6 +101,8 @@ def _postgresql_engine(url: str) -> Engine:
         max_overflow=8,
         pool_pre_ping=True,
         hide_parameters=True,
+        # Nothing is kept as hstore, whose number every process would ask the server for.
+        use_native_hstore=False,
         connect_args={name: value for name, value in _PATIENCE.items() if name not in given},
     )
 

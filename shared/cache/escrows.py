@@ -14,9 +14,10 @@ from sqlalchemy import ColumnElement, Connection, Row, Select, and_, delete, fun
 from shared.cache import bulk
 from shared.cache.derived import find_derived
 from shared.cache.tables import escrows, links, objects, seen_links, seen_objects
-from shared.models.escrows import UNIDENTIFIED, EscrowEntity, RetryPolicy
+from shared.models.escrows import UNIDENTIFIED, EscrowEntity
 from shared.models.parts import PartName
 from shared.models.records import BrokenRecord
+from shared.models.retries import RetryPolicy
 from shared.models.runs import RunType
 from shared.models.slices import Slice
 from shared.models.synchronization import SynchronizationError

@@ -6,11 +6,9 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Select, insert, select, update
 
-from shared.cache import escrows, held_deletions
-from shared.cache.tables import jobs, parts, run_parts
-from shared.cache.tables import runs as runs_table
+from shared.cache.tables import jobs
 from shared.models.jobs import TEMPLATE_ID, Job, Quarantine, Restart
 from shared.models.restart import RestartScope
 from shared.models.synchronization import QuarantineReason, ScheduleState, StatusCode, SynchronizationError
@@ -38,31 +36,8 @@ def create(connection: Connection, key: int, tenant: UUID, interval: timedelta, 
     connection.execute(update(jobs).where(jobs.c.organization_id == key).values(**values))
 
 
-def erase(connection: Connection, key: int) -> None:
-    """Deletes the job with all its state; what the cache holds of the organization stays (graph.md §2.1)."""
-    for table in (run_parts, runs_table):
-        connection.execute(delete(table).where(table.c.organization_id == key))
-    escrows.clear(connection, key)
-    held_deletions.clear(connection, key)
-    connection.execute(
-        update(parts)
-        .where(parts.c.organization_id == key)
-        .values(
-            delta_link=None,
-            selection=None,
-            wanted_selection=None,
-            rebuild=False,
-            full_run_required=True,
-            full_run_required_after=parts.c.generation,
-            last_run=None,
-            last_successful_at=None,
-            refresh_at=None,
-            parity_checked_at=None,
-            parity_expected=None,
-            parity_cached=None,
-            parity_recheck_at=None,
-        )
-    )
+def empty(connection: Connection, key: int) -> None:
+    """Leaves the place of a job, with the settings of the one that was there."""
     job = read(connection, key)
     values = _newborn(None, job.interval, job.deletion_threshold)
     connection.execute(update(jobs).where(jobs.c.organization_id == key).values(**values))

@@ -16,9 +16,9 @@ from shared.cache.bulk import RowsRefused
 from shared.cache.links import LINKED_PARTS, delete_links, delete_links_of, find_live, write_links
 from shared.cache.objects import write_objects
 from shared.cache.organizations import next_change_number
-from shared.models.escrows import RetryPolicy
 from shared.models.parts import PartName
 from shared.models.records import BrokenRecord, ObjectRecord, Page, Removal
+from shared.models.retries import RetryPolicy
 from shared.models.runs import Counts, RunType
 from shared.models.slices import Slice
 from shared.models.synchronization import SynchronizationError

@@ -9,18 +9,16 @@ from datetime import datetime
 from sys import maxsize
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, Update, and_, case, func, select, update
+from sqlalchemy import ColumnElement, Connection, Select, Update, and_, case, func, select, update
 
 from shared.cache import bulk, sweep
 from shared.cache.links import UNLISTED_TYPE
+from shared.cache.parity_columns import read_parity
 from shared.cache.runs import UNFINISHED
 from shared.cache.tables import escrows, held_deletions, jobs, links, objects, parts, run_parts, runs
 from shared.models.parity import Parity
 from shared.models.parts import CATALOGUE, PartName
 from shared.models.synchronization import ScheduleState, StatusCode
-
-FOUND = (parts.c.parity_checked_at, parts.c.parity_expected, parts.c.parity_cached)
-"""The columns that ``read`` takes."""
 
 _WITH_MEMBERS = (PartName.USERS, PartName.GROUPS)
 
@@ -109,7 +107,7 @@ def find_parts(
             name=PartName(row.part),
             generation=row.generation,
             entry_count=row.entry_count,
-            first_look=read(row) if second_look else None,
+            first_look=read_parity(row) if second_look else None,
             explained=_explained(PartName(row.part), enabled, waiting),
         )
         for row in rows
@@ -181,13 +179,6 @@ def forget_second_look(connection: Connection, key: int, names: Collection[PartN
         .where(parts.c.organization_id == key, parts.c.part.in_(list(names)))
         .values(parity_recheck_at=None)
     )
-
-
-def read(row: Row[Any]) -> Parity | None:
-    """What a row of ``parts`` keeps of the last comparison."""
-    if row.parity_checked_at is None:
-        return None
-    return Parity(row.parity_checked_at, row.parity_expected, row.parity_cached)
 
 
 def _has_drift_to_confirm(now: datetime | ColumnElement[datetime]) -> ColumnElement[bool]:

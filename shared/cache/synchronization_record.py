@@ -8,7 +8,8 @@ from typing import Any
 
 from sqlalchemy import BindParameter, Connection, Row, and_, bindparam, select
 
-from shared.cache import jobs, organizations, parity, runs, tables
+from shared.cache import jobs, organizations, runs, tables
+from shared.cache.parity_columns import FOUND, read_parity
 from shared.models.jobs import PartState, SynchronizationRecord
 from shared.models.organizations import Organization
 from shared.models.parts import PartName
@@ -48,7 +49,7 @@ _PARTS_AND_RUNS = (
         tables.parts.c.last_run,
         tables.parts.c.last_successful_at,
         tables.parts.c.entry_count,
-        *parity.FOUND,
+        *FOUND,
         *runs.PROGRESS,
     )
     .select_from(tables.parts)
@@ -123,7 +124,7 @@ def _part_states(rows: Sequence[Row[Any]], running: str | None, queued: str | No
             queued=progress.get((name, queued)),
             last_successful_sync_time=row.last_successful_at,
             entry_count=row.entry_count,
-            parity=parity.read(row),
+            parity=read_parity(row),
         )
         for name, row in states.items()
     }

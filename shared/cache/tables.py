@@ -3,7 +3,7 @@
 ``organization_id`` comes first in every key, so that organizations never mix and the database can be sharded by it.
 Rows of objects and links are never taken out while their organization is registered: what is gone stays as a
 tombstone, and every change of a row gives it the ``change_number`` of the transaction that made it, which grows per
-organization. The CHECK constraints and the partial unique indexes (``indexes.py``) refuse states that must not exist.
+organization. The CHECK constraints and the partial unique indexes (``schema.py``) refuse states that must not exist.
 """
 
 from __future__ import annotations
@@ -66,8 +66,6 @@ organizations = Table(
     Column("registered_at", UtcDateTime, nullable=False),
     Column("removed_at", UtcDateTime),
     Column("change_number", BigInteger, nullable=False, server_default="0"),
-    # A number is never given twice: what is remembered of a removed organization must not fit a new one.
-    sqlite_autoincrement=True,
 )
 jobs = Table(
     "jobs",
@@ -295,7 +293,6 @@ seen_objects = Table(
     Column("object_id", Word, primary_key=True),
     Column("noted", Boolean, nullable=False, server_default=true()),
     Column("put_aside", Boolean, nullable=False, server_default=false()),
-    sqlite_with_rowid=False,
 )
 """Objects that the run of this generation received: noted where they were found unchanged, so that their rows need no
 new write, and whether something of them was put aside."""
@@ -308,7 +305,6 @@ seen_links = Table(
     Column("generation", BigInteger, primary_key=True),
     Column("source_id", Word, primary_key=True),
     Column("target_id", Word, primary_key=True),
-    sqlite_with_rowid=False,
 )
 """Links that the run of this generation received and found unchanged."""
 

@@ -6,7 +6,6 @@ This module imports msgraph; nothing imports it before something talks to Graph.
 
 from __future__ import annotations
 
-import gc
 import logging
 import re
 from collections.abc import Callable
@@ -17,29 +16,27 @@ from http.cookiejar import CookieJar, DefaultCookiePolicy
 from ssl import SSLContext
 from typing import TYPE_CHECKING
 
-import httpx
-from kiota_abstractions.request_option import RequestOption
-from kiota_authentication_azure.azure_identity_authentication_provider import AzureIdentityAuthenticationProvider
-from kiota_http.kiota_client_factory import KiotaClientFactory
-from kiota_http.middleware import HeadersInspectionHandler, RetryHandler
-from kiota_http.middleware.options import HeadersInspectionHandlerOption, RedirectHandlerOption, RetryHandlerOption
-from msgraph.generated.models.o_data_errors.o_data_error import ODataError
-from msgraph.graph_request_adapter import GraphRequestAdapter
-from msgraph.graph_service_client import GraphServiceClient
-from msgraph_core import APIVersion, GraphClientFactory
-from msgraph_core.middleware import GraphTelemetryHandler
-from msgraph_core.middleware.options import GraphTelemetryHandlerOption
-
 from shared.graph.failures import NoBody, retry_after
+from shared.loading import loaded_for_good
+
+with loaded_for_good():
+    import httpx
+    from kiota_abstractions.request_option import RequestOption
+    from kiota_authentication_azure.azure_identity_authentication_provider import AzureIdentityAuthenticationProvider
+    from kiota_http.kiota_client_factory import KiotaClientFactory
+    from kiota_http.middleware import HeadersInspectionHandler, RetryHandler
+    from kiota_http.middleware.options import HeadersInspectionHandlerOption, RedirectHandlerOption, RetryHandlerOption
+    from msgraph.generated.models.o_data_errors.o_data_error import ODataError
+    from msgraph.graph_request_adapter import GraphRequestAdapter
+    from msgraph.graph_service_client import GraphServiceClient
+    from msgraph_core import APIVersion, GraphClientFactory
+    from msgraph_core.middleware import GraphTelemetryHandler
+    from msgraph_core.middleware.options import GraphTelemetryHandlerOption
 
 if TYPE_CHECKING:
     from azure.core.credentials_async import AsyncTokenCredential
     from kiota_abstractions.request_information import RequestInformation
 
-
-# What the SDK is made of lives as long as the process: the collector, which would go through all of it every dozen
-# pages, leaves out what there is by now (a full run takes a tenth less time).
-gc.freeze()
 
 # They log the addresses of requests, and those hold cursors.
 for _name in ("httpx", "httpcore", "hpack", "azure.core.pipeline.policies.http_logging_policy"):

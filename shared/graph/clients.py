@@ -6,11 +6,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 from functools import partial
+from typing import TYPE_CHECKING
 
-from shared.graph.client import GraphClient
-from shared.graph.credentials import credential_for, secret_credential
-from shared.models.organizations import Organization
 from shared.settings import Settings
+
+if TYPE_CHECKING:
+    from shared.graph.client import GraphClient
+    from shared.models.organizations import Organization
 
 
 class GraphClients:
@@ -34,6 +36,9 @@ class GraphClients:
         Raises:
             GraphRefused: The organization's credential cannot be made.
         """
+        from shared.graph.client import GraphClient
+        from shared.graph.credentials import credential_for
+
         make_credential = partial(credential_for, organization.entity, self._settings.azure_client_id)
         return GraphClient(organization, self._settings, self._clock, make_credential)
 
@@ -48,6 +53,9 @@ class GraphClients:
         Raises:
             GraphRefused: The client id or the secret is empty. Whether they are right shows with the first request.
         """
+        from shared.graph.client import GraphClient
+        from shared.graph.credentials import secret_credential
+
         application = str(organization.entity.application.client_id) if client_id is None else client_id
         make_credential = partial(secret_credential, organization.entity, application, client_secret)
         return GraphClient(organization, self._settings, self._clock, make_credential)

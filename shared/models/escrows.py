@@ -1,9 +1,6 @@
-"""Objects that could not be written: what is kept of them, and when they are tried again."""
+"""Objects and deletions that wait: what is shown of them."""
 
 from __future__ import annotations
-
-from dataclasses import dataclass
-from datetime import datetime, timedelta
 
 from shared.models.base import UtcTime, WireModel
 from shared.models.parts import PartName
@@ -11,24 +8,6 @@ from shared.models.synchronization import SynchronizationError
 
 UNIDENTIFIED = "unidentified-"
 """Begins the key of an escrow whose object has no usable id; Graph cannot be asked for it."""
-
-
-@dataclass(frozen=True, slots=True)
-class RetryPolicy:
-    """How long an object that failed is left alone: the wait doubles with every failure (graph.md §3.2).
-
-    Attributes:
-        first: The wait after the first failure.
-        longest: The wait that is not exceeded.
-    """
-
-    first: timedelta
-    longest: timedelta
-
-    def next_attempt(self, failures: int, now: datetime) -> datetime:
-        """When an object that has failed this often is tried again."""
-        # Beyond some doublings every wait is the longest one, and timedelta would overflow.
-        return now + min(self.first * 2 ** min(failures - 1, 30), self.longest)
 
 
 class EscrowEntity(WireModel):

@@ -72,7 +72,8 @@ class OrganizationRegistration(WireModel):
     region: Region = Region.WORLDWIDE
     authentication_type: AuthenticationType = AuthenticationType.APPLICATION_ONLY
     application: ApplicationReference
-    credential: Credential = Credential()
+    # Made when it is needed: a default would build the model of credentials, which no answer about state needs.
+    credential: Annotated[Credential, Field(default_factory=Credential)]
     parts: Annotated[list[PartName], Field(min_length=1, default_factory=lambda: list(CATALOGUE))]
 
     @field_validator("name")

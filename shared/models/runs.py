@@ -1,4 +1,4 @@
-"""Runs (executions): their states, counts and wire form."""
+"""Runs (executions): their states and counts."""
 
 from __future__ import annotations
 
@@ -7,9 +7,7 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from enum import StrEnum
 from operator import add, attrgetter
-from typing import Self
 
-from shared.models.base import UtcTime, WireModel
 from shared.models.parts import CATALOGUE, PartName
 from shared.models.synchronization import SynchronizationError
 
@@ -69,6 +67,10 @@ class Counts:
     def as_dict(self) -> dict[str, int]:
         """The counts by name."""
         return {f.name: getattr(self, f.name) for f in fields(self)}
+
+    def as_members(self) -> dict[str, int]:
+        """The counts by their names as members of synchronizationTaskExecution."""
+        return {f"count_{name}": value for name, value in self.as_dict().items()}
 
 
 _numbers = attrgetter(*(f.name for f in fields(Counts)))
@@ -138,63 +140,3 @@ class Run:
     counts: Counts
     parts: tuple[PartRun, ...] = ()
     keeps_cursors: bool = False
-
-
-class SynchronizationRequest(WireModel):
-    """Body of ``POST /organizations/{id}/sync``; both members are optional."""
-
-    type: RunType = RunType.INCREMENTAL
-    parts: list[PartName] | None = None
-
-    @property
-    def chosen_parts(self) -> frozenset[PartName] | None:
-        """The parts asked for; None means all that the organization has."""
-        return None if self.parts is None else frozenset(self.parts)
-
-
-class RunCounts(WireModel):
-    """The counts as they travel, named as in synchronizationTaskExecution."""
-
-    count_imported: int
-    count_imported_deltas: int
-    count_imported_reference_deltas: int
-    count_entitled: int
-    count_entitled_for_provisioning: int
-    count_exports: int
-    count_exported: int
-    count_escrowed: int
-    count_escrowed_raw: int
-
-    @classmethod
-    def of(cls, counts: Counts) -> Self:
-        """The wire form of counts."""
-        return cls(**{f"count_{name}": value for name, value in counts.as_dict().items()})
-
-
-class PartRunEntity(WireModel):
-    """One part's progress in a run's entity."""
-
-    part: PartName
-    type: RunType
-    status: RunStatus
-    completed: int
-    total: int | None
-    resource_units: int
-    next_attempt: UtcTime | None
-    error: SynchronizationError | None
-
-
-class RunEntity(WireModel):
-    """A run as ``/organizations/{id}/syncs/{activityIdentifier}`` returns it."""
-
-    activity_identifier: str
-    organization: str
-    type: RunType
-    status: RunStatus
-    queued_time: UtcTime
-    start_time: UtcTime | None
-    end_time: UtcTime | None
-    error: SynchronizationError | None
-    counts: RunCounts
-    resource_units: int
-    parts: list[PartRunEntity]

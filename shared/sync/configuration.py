@@ -9,6 +9,7 @@ from datetime import timedelta
 from sqlalchemy import Connection
 
 from shared.cache import escrows, held_deletions, jobs, organizations, part_states, runs, selections
+from shared.cache.erasure import erase_job
 from shared.models.errors import Conflict
 from shared.models.job_settings import JobSettings
 from shared.models.jobs import Job
@@ -49,7 +50,7 @@ def delete_job(services: Services, key: int) -> None:
     """
     with services.database.write() as connection:
         organizations.lock(connection, key)
-        jobs.erase(connection, key)
+        erase_job(connection, key)
 
 
 def change_settings(services: Services, key: int, settings: JobSettings) -> list[SliceMessage]:

@@ -6,27 +6,23 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import azure.functions as func
 
-from shared.api.job_changes import refuse_other_template
 from shared.api.messages import ODATA_JSON, json_answer, read_body
 from shared.api.odata import query_options
 from shared.api.routing import closed_segment, route, route_async
-from shared.api.views.provisioning import provisioning_result
 from shared.models.errors import ApiError, BadRequest, ErrorDetail, GraphUnavailable, ServiceUnavailable
-from shared.models.job_changes import CredentialsValidation, ProvisionOnDemand, SecretPair
 from shared.models.organizations import Organization
-from shared.models.parts import CATALOGUE, PartName
-from shared.models.restart import RestartRequest
-from shared.models.schema import RULE_ID, object_name
 from shared.services import services
-from shared.sync.control import pause, refuse_to_run, restart, start_job
-from shared.sync.on_demand import provision
-from shared.sync.validation import Failures, GivenSecret, validate
 from shared.triggers.messages import CONNECTION, SLICES, Messages, send
 from shared.triggers.paths import JOB, JOBS, find_organizations, read_organization, service_url
+from shared.triggers.rooms import api, sync
+
+if TYPE_CHECKING:
+    from shared.models.job_changes import SecretPair
+    from shared.sync.validation import Failures, GivenSecret
 
 blueprint = func.Blueprint()
 
@@ -40,7 +36,7 @@ _TOLD_AT_ONCE = 10
 def start_synchronization_job(req: func.HttpRequest, messages: Messages) -> func.HttpResponse:
     """Sets the job going; a paused one goes on, a quarantine is lifted."""
     query_options(req, ())
-    send(messages, start_job(services(), read_organization(req).key))
+    send(messages, sync().start_job(services(), read_organization(req).key))
     return func.HttpResponse(status_code=204)
 
 
@@ -49,7 +45,7 @@ def start_synchronization_job(req: func.HttpRequest, messages: Messages) -> func
 def pause_synchronization_job(req: func.HttpRequest) -> func.HttpResponse:
     """Stops the job for a while."""
     query_options(req, ())
-    pause(services(), read_organization(req).key)
+    sync().pause(services(), read_organization(req).key)
     return func.HttpResponse(status_code=204)
 
 
@@ -61,10 +57,10 @@ def restart_synchronization_job(req: func.HttpRequest, messages: Messages) -> fu
     app = services()
     query_options(req, ())
     key = read_organization(req).key
-    asked = read_body(req, RestartRequest, app.settings.request_body_bytes)
+    asked = read_body(req, api().RestartRequest, app.settings.request_body_bytes)
     # msgraph-sdk and Graph's other clients mark so what they send again (graph.md §2.7).
     sent_again = "retry-attempt" in cast(Mapping[str, str], req.headers)
-    send(messages, restart(app, key, asked.scope, sent_again=sent_again))
+    send(messages, sync().restart(app, key, asked.scope, sent_again=sent_again))
     return func.HttpResponse(status_code=204)
 
 
@@ -97,29 +93,24 @@ async def provision_on_demand(req: func.HttpRequest) -> func.HttpResponse:
     app = services()
     query_options(req, ())
     organization = await asyncio.to_thread(read_organization, req)
-    asked = read_body(req, ProvisionOnDemand, app.settings.request_body_bytes).parameters[0]
-    if asked.rule_id is not None and asked.rule_id.lower() != RULE_ID.lower():
-        raise BadRequest(f"parameters.0.ruleId: the only rule is {RULE_ID}.")
-    refuse_to_run(organization)
-    subject = asked.subjects[0]
-    names = _PARTS_OF.get(subject.object_type_name.lower())
-    if names is None:
-        raise BadRequest(f"parameters.0.subjects.0.objectTypeName takes {', '.join(_TYPE_NAMES)}.")
-    done = await provision(app, organization, names, subject.object_id)
+    asked = read_body(req, api().ProvisionOnDemand, app.settings.request_body_bytes).parameters[0]
+    names = api().parts_to_provision(asked)
+    sync().refuse_to_run(organization)
+    done = await sync().provision(app, organization, names, asked.subjects[0].object_id)
     version = closed_segment(req, "version")
     document = {
         "@odata.context": f"{service_url(req)}/{version}/$metadata#microsoft.graph.stringKeyStringValuePair",
-        **provisioning_result(organization, done),
+        **api().provisioning_result(organization, done),
     }
     return json_answer(document, content_type=ODATA_JSON)
 
 
 async def _validate(req: func.HttpRequest, organizations: Sequence[Organization]) -> func.HttpResponse:
     app = services()
-    asked = read_body(req, CredentialsValidation, app.settings.request_body_bytes)
-    refuse_other_template(asked.template_id)
+    asked = read_body(req, api().CredentialsValidation, app.settings.request_body_bytes)
+    api().refuse_other_template(asked.template_id)
     given = None if asked.use_saved_credentials else _given_secret(asked.credentials or ())
-    if failures := await validate(app, organizations, given):
+    if failures := await sync().validate(app, organizations, given):
         raise _invalid(failures)
     return func.HttpResponse(status_code=204)
 
@@ -134,7 +125,7 @@ def _given_secret(credentials: Sequence[SecretPair]) -> GivenSecret | None:
             "credentials takes a ClientSecret, and a ClientIdentifier where it is another application's; "
             "with useSavedCredentials, or without credentials, the organization's own are validated."
         )
-    return GivenSecret(given.get(_CLIENT_ID) or None, secret)
+    return sync().GivenSecret(given.get(_CLIENT_ID) or None, secret)
 
 
 def _invalid(failures: Mapping[str, Failures]) -> ApiError:
@@ -151,9 +142,3 @@ def _invalid(failures: Mapping[str, Failures]) -> ApiError:
     if all(isinstance(failure, GraphUnavailable) for failure in every):
         return ServiceUnavailable(told, headers={"Retry-After": "30"}, details=details)
     return BadRequest(told, code=details[0].code, details=details)
-
-
-_TYPE_NAMES = tuple(object_name(part) for part in CATALOGUE.values() if part.source is None)
-_PARTS_OF: Mapping[str, tuple[PartName, ...]] = {
-    object_name(part).lower(): (name,) for name, part in CATALOGUE.items() if part.source is None
-} | {"group": (PartName.GROUPS, PartName.GROUP_MEMBERS)}

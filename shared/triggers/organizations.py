@@ -13,17 +13,15 @@ from sqlalchemy import Connection
 from shared.api.messages import entity_answer, json_answer, read_body
 from shared.api.odata import next_link, query_options, window
 from shared.api.routing import route
-from shared.api.views.run import run_entity
 from shared.api.views.sync_state import organization_sync_state
-from shared.cache import escrows, held_deletions, organizations, runs
+from shared.cache import organizations, runs
 from shared.cache.synchronization_record import find_record, read_record
 from shared.models.base import WireModel
 from shared.models.errors import NotFound
 from shared.models.organizations import OrganizationRegistration
-from shared.models.runs import SynchronizationRequest
 from shared.services import services
-from shared.sync.control import start
 from shared.triggers.messages import CONNECTION, PURGES, SLICES, Messages, send, send_keys
+from shared.triggers.rooms import api, sync
 
 blueprint = func.Blueprint()
 
@@ -77,13 +75,13 @@ def remove_organization(req: func.HttpRequest, purges: Messages) -> func.HttpRes
 def start_synchronization(req: func.HttpRequest, messages: Messages) -> func.HttpResponse:
     """Starts a synchronization, or joins the one under way."""
     app = services()
-    asked = read_body(req, SynchronizationRequest, app.settings.request_body_bytes)
+    asked = read_body(req, api().SynchronizationRequest, app.settings.request_body_bytes)
     with app.database.read() as connection:
         key = organizations.find(connection, req.route_params["id"]).key
-    run, started = start(app, key, asked.type, asked.chosen_parts)
+    run, started = sync().start(app, key, asked.type, asked.chosen_parts)
     send(messages, started)
     location = f"/organizations/{req.route_params['id'].lower()}/syncs/{run.activity_identifier}"
-    return entity_answer(run_entity(run), 202, headers={"Location": location})
+    return entity_answer(api().run_entity(run), 202, headers={"Location": location})
 
 
 @blueprint.function_name("get_synchronization")
@@ -95,13 +93,16 @@ def get_synchronization(req: func.HttpRequest) -> func.HttpResponse:
         run = runs.find(connection, organization, req.route_params["activityIdentifier"].lower())
     if run is None:
         raise NotFound(f"{organization.name} has no synchronization with this activityIdentifier.")
-    return entity_answer(run_entity(run))
+    return entity_answer(api().run_entity(run))
 
 
 @blueprint.function_name("list_escrows")
 @route(blueprint, "organizations/{id}/escrows", "GET")
 def list_escrows(req: func.HttpRequest) -> func.HttpResponse:
     """The objects that could not be written, page by page."""
+    # What works with objects that wait is loaded only by the functions that do: states need none of it.
+    from shared.cache import escrows
+
     return _page(req, escrows.list_all)
 
 
@@ -109,6 +110,8 @@ def list_escrows(req: func.HttpRequest) -> func.HttpResponse:
 @route(blueprint, "organizations/{id}/heldDeletions", "GET")
 def list_held_deletions(req: func.HttpRequest) -> func.HttpResponse:
     """The deletions that wait for the end of their run, or for approval, page by page."""
+    from shared.cache import held_deletions
+
     return _page(req, held_deletions.list_all)
 
 

@@ -8,13 +8,7 @@ import logging
 
 import azure.functions as func
 
-from shared.models.parity import ParityMessage
-from shared.models.slices import SliceMessage
 from shared.services import services
-from shared.sync.parity_checks import check_parity
-from shared.sync.planning import plan_for
-from shared.sync.purging import purge_for
-from shared.sync.slices import fail_dead_letter, run_slice
 from shared.triggers.messages import (
     CONNECTION,
     PARITY_CHECKS,
@@ -26,6 +20,7 @@ from shared.triggers.messages import (
     Messages,
     send,
 )
+from shared.triggers.rooms import sync
 
 logger = logging.getLogger(__name__)
 blueprint = func.Blueprint()
@@ -37,7 +32,7 @@ blueprint = func.Blueprint()
 @blueprint.queue_output(arg_name="checks", queue_name=PARITY_CHECKS, connection=CONNECTION)
 def plan_organization(message: func.QueueMessage, messages: Messages, checks: Messages) -> None:
     """Does what is due of one organization: starts its run, refreshes cursors, sends again what stalled."""
-    planned = plan_for(services(), int(message.get_body()))
+    planned = sync().plan_for(services(), int(message.get_body()))
     send(messages, planned.slices)
     send(checks, planned.parity_checks)
 
@@ -59,7 +54,7 @@ def report_dead_plan(message: func.QueueMessage) -> None:
 @blueprint.queue_output(arg_name="messages", queue_name=SLICES, connection=CONNECTION)
 async def synchronize_slice(message: func.QueueMessage, messages: Messages) -> None:
     """Does one slice of one part, then asks for the next."""
-    send(messages, await run_slice(services(), SliceMessage.model_validate_json(message.get_body())))
+    send(messages, await sync().run_slice(services(), sync().SliceMessage.model_validate_json(message.get_body())))
 
 
 @blueprint.function_name("fail_dead_slice")
@@ -68,11 +63,11 @@ async def synchronize_slice(message: func.QueueMessage, messages: Messages) -> N
 def fail_dead_slice(message: func.QueueMessage, messages: Messages) -> None:
     """Makes a message that failed five times a visible error of its part."""
     try:
-        dead = SliceMessage.model_validate_json(message.get_body())
+        dead = sync().SliceMessage.model_validate_json(message.get_body())
     except ValueError:
         logger.error("a message that is no slice message was given up by the queue and dropped (id %s)", message.id)
         return
-    send(messages, fail_dead_letter(services(), dead))
+    send(messages, sync().fail_dead_letter(services(), dead))
 
 
 @blueprint.function_name("compare_with_counts")
@@ -80,11 +75,11 @@ def fail_dead_slice(message: func.QueueMessage, messages: Messages) -> None:
 @blueprint.queue_output(arg_name="messages", queue_name=SLICES, connection=CONNECTION)
 async def compare_with_counts(message: func.QueueMessage, messages: Messages) -> None:
     """Compares one organization's cache with Graph's counts, then asks for what a difference takes."""
-    send(messages, await check_parity(services(), ParityMessage.model_validate_json(message.get_body())))
+    send(messages, await sync().check_parity(services(), sync().ParityMessage.model_validate_json(message.get_body())))
 
 
 @blueprint.function_name("purge_organization")
 @blueprint.queue_trigger(arg_name="message", queue_name=PURGES, connection=CONNECTION)
 def purge_organization(message: func.QueueMessage) -> None:
     """Takes cached rows of a removed organization out; the planner asks again while some are left."""
-    purge_for(services(), int(message.get_body()))
+    sync().purge_for(services(), int(message.get_body()))

@@ -9,21 +9,15 @@ from typing import Any
 import azure.functions as func
 from sqlalchemy import Connection
 
-from shared.api.job_changes import read_change, refuse_other_template
 from shared.api.messages import ODATA_JSON, json_answer, read_body
 from shared.api.odata import Entry, expands_schema, page_of_list, query_options, select
 from shared.api.routing import route
 from shared.api.views.job import synchronization_job
-from shared.api.views.schema import synchronization_schema
 from shared.cache import jobs, selections
 from shared.cache.synchronization_record import read_record
 from shared.models.errors import Conflict
-from shared.models.job_changes import JobCreation, JobUpdate
 from shared.models.jobs import TEMPLATE_ID, SynchronizationRecord
-from shared.models.selection import read_selection
 from shared.services import services
-from shared.sync.configuration import change_selection, change_settings, create_job, delete_job
-from shared.sync.control import quarantine_on_demand
 from shared.triggers.messages import CONNECTION, SLICES, Messages, send
 from shared.triggers.paths import (
     JOB,
@@ -35,6 +29,7 @@ from shared.triggers.paths import (
     read_organization,
     service_url,
 )
+from shared.triggers.rooms import api, sync
 
 blueprint = func.Blueprint()
 
@@ -81,13 +76,13 @@ def create_synchronization_job(req: func.HttpRequest) -> func.HttpResponse:
     query_options(req, ())
     with app.database.read() as connection:
         registered = find_organizations(req, connection)
-    asked = read_body(req, JobCreation, app.settings.request_body_bytes)
-    refuse_other_template(asked.template_id)
+    asked = read_body(req, api().JobCreation, app.settings.request_body_bytes)
+    api().refuse_other_template(asked.template_id)
     without_job = [found for found in registered if found.entity.job_id is None]
     if not without_job:
         raise Conflict("Every organization that is registered with this application has its synchronization job.")
     # Where several have none, the one that was registered first gets its own first.
-    created = create_job(app, without_job[0].key, asked.settings)
+    created = sync().create_job(app, without_job[0].key, asked.settings)
     with app.database.read() as connection:
         document = _document(req, connection, read_record(connection, created, app.now()))
     location = f"{req.url.partition('?')[0].rstrip('/')}/{created.entity.job_id}"
@@ -116,15 +111,15 @@ def patch_synchronization_job(req: func.HttpRequest, messages: Messages) -> func
         organization = find_organization(req, connection)
         job = jobs.read(connection, organization.key)
         parts = selections.read(connection, organization.key)
-    update = read_body(req, JobUpdate, app.settings.request_body_bytes)
-    change = read_change(update, job)
-    selection = update.schema_ and read_selection(update.schema_, parts, organization.entity.parts)
+    update = read_body(req, api().JobUpdate, app.settings.request_body_bytes)
+    change = api().read_change(update, job)
+    selection = update.schema_ and api().read_selection(update.schema_, parts, organization.entity.parts)
     if change.quarantine is not None:
-        quarantine_on_demand(app, organization.key, change.quarantine)
-    sent = change_settings(app, organization.key, change.settings)
+        sync().quarantine_on_demand(app, organization.key, change.quarantine)
+    sent = sync().change_settings(app, organization.key, change.settings)
     # A schema that is sent back as it was read must not undo a change of the setting Parts beside it.
     if selection is not None and selection != {name: parts[name].select for name in organization.entity.parts}:
-        sent += change_selection(app, organization.key, selection)
+        sent += sync().change_selection(app, organization.key, selection)
     send(messages, sent)
     with app.database.read() as connection:
         return json_answer(_document(req, connection, find_record(req, connection)), content_type=ODATA_JSON)
@@ -135,7 +130,7 @@ def patch_synchronization_job(req: func.HttpRequest, messages: Messages) -> func
 def delete_synchronization_job(req: func.HttpRequest) -> func.HttpResponse:
     """Stops the job and erases its state; what has been synchronized stays."""
     query_options(req, ())
-    delete_job(services(), read_organization(req).key)
+    sync().delete_job(services(), read_organization(req).key)
     return func.HttpResponse(status_code=204)
 
 
@@ -153,5 +148,5 @@ def _entity(
     if with_schema:
         organization = record.organization
         parts = selections.read(connection, organization.key)
-        entity["schema"] = synchronization_schema(entity["id"], parts, organization.entity.parts).wire()
+        entity["schema"] = api().synchronization_schema(entity["id"], parts, organization.entity.parts).wire()
     return entity

@@ -4,27 +4,25 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import azure.functions as func
 
 from shared.api.messages import ODATA_JSON, json_answer, read_body
 from shared.api.odata import Entry, expands_schema, page_of_list, query_options, select
 from shared.api.routing import route
-from shared.api.secrets import read_secrets
-from shared.api.views.schema import synchronization_schema, synchronization_template
 from shared.cache import selections
 from shared.models.errors import BadRequest, NotFound
-from shared.models.job_changes import SecretsUpdate
 from shared.models.job_settings import JobSettings
 from shared.models.jobs import TEMPLATE_ID
 from shared.models.parts import CATALOGUE
-from shared.models.schema import SchemaUpdate, SynchronizationTemplate
-from shared.models.selection import read_selection
 from shared.services import services
-from shared.sync.configuration import change_selection, change_settings
 from shared.triggers.messages import CONNECTION, SLICES, Messages, send
 from shared.triggers.paths import JOB, SYNCHRONIZATION, context, find_organization, find_organizations
+from shared.triggers.rooms import api, sync
+
+if TYPE_CHECKING:
+    from shared.models.schema import SynchronizationTemplate
 
 blueprint = func.Blueprint()
 
@@ -41,7 +39,7 @@ def get_synchronization_schema(req: func.HttpRequest) -> func.HttpResponse:
         organization = find_organization(req, connection)
         parts = selections.read(connection, organization.key)
     job_id = organization.entity.job_id or ""
-    schema = synchronization_schema(job_id, parts, organization.entity.parts)
+    schema = api().synchronization_schema(job_id, parts, organization.entity.parts)
     document = {"@odata.context": context(req, f"jobs('{job_id}')/schema/$entity"), **schema.wire()}
     return json_answer(select(document, options), content_type=ODATA_JSON)
 
@@ -116,10 +114,10 @@ def replace_synchronization_secrets(req: func.HttpRequest) -> func.HttpResponse:
     query_options(req, ())
     with app.database.read() as connection:
         found = find_organizations(req, connection)
-    settings = read_secrets(read_body(req, SecretsUpdate, app.settings.request_body_bytes))
+    settings = api().read_secrets(read_body(req, api().SecretsUpdate, app.settings.request_body_bytes))
     if settings != JobSettings():
         for organization in found:
-            change_settings(app, organization.key, settings)
+            sync().change_settings(app, organization.key, settings)
     return func.HttpResponse(status_code=204)
 
 
@@ -129,10 +127,10 @@ def _change_schema(req: func.HttpRequest, messages: Messages) -> func.HttpRespon
     with app.database.read() as connection:
         organization = find_organization(req, connection)
         parts = selections.read(connection, organization.key)
-    schema = read_body(req, SchemaUpdate, app.settings.request_body_bytes)
-    selection = read_selection(schema, parts, organization.entity.parts)
+    schema = read_body(req, api().SchemaUpdate, app.settings.request_body_bytes)
+    selection = api().read_selection(schema, parts, organization.entity.parts)
     if selection is not None:
-        send(messages, change_selection(app, organization.key, selection))
+        send(messages, sync().change_selection(app, organization.key, selection))
     elif req.method == "PUT":
         raise BadRequest("synchronizationRules: a schema that replaces another needs its rule.")
     return func.HttpResponse(status_code=204)
@@ -140,7 +138,7 @@ def _change_schema(req: func.HttpRequest, messages: Messages) -> func.HttpRespon
 
 def _template(req: func.HttpRequest) -> SynchronizationTemplate:
     with services().database.read() as connection:
-        return synchronization_template(find_organizations(req, connection)[0].entity.application.client_id)
+        return api().synchronization_template(find_organizations(req, connection)[0].entity.application.client_id)
 
 
 def _named_template(req: func.HttpRequest) -> SynchronizationTemplate:
@@ -153,5 +151,5 @@ def _named_template(req: func.HttpRequest) -> SynchronizationTemplate:
 def _entity(template: SynchronizationTemplate, *, with_schema: bool) -> dict[str, Any]:
     entity = template.wire()
     if with_schema:
-        entity["schema"] = synchronization_schema(TEMPLATE_ID, CATALOGUE, tuple(CATALOGUE)).wire()
+        entity["schema"] = api().synchronization_schema(TEMPLATE_ID, CATALOGUE, tuple(CATALOGUE)).wire()
     return entity

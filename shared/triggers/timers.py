@@ -9,9 +9,8 @@ import os
 import azure.functions as func
 
 from shared.services import services
-from shared.sync.parity_checks import plan_checks
-from shared.sync.planning import find_due
 from shared.triggers.messages import CONNECTION, PARITY_CHECKS, PLANS, PURGES, Messages, send, send_keys
+from shared.triggers.rooms import sync
 
 blueprint = func.Blueprint()
 
@@ -25,7 +24,7 @@ PARITY_SCHEDULE = os.environ.get("PARITY_SCHEDULE", "0 30 2 * * *")
 @blueprint.queue_output(arg_name="purges", queue_name=PURGES, connection=CONNECTION)
 def plan_synchronizations(timer: func.TimerRequest, plans: Messages, purges: Messages) -> None:
     """Finds the organizations that something is due of, and has each planned, or purged if it was removed."""
-    due = find_due(services())
+    due = sync().find_due(services())
     send_keys(plans, due.registered)
     send_keys(purges, due.removed)
 
@@ -35,4 +34,4 @@ def plan_synchronizations(timer: func.TimerRequest, plans: Messages, purges: Mes
 @blueprint.queue_output(arg_name="checks", queue_name=PARITY_CHECKS, connection=CONNECTION)
 def check_parity(timer: func.TimerRequest, checks: Messages) -> None:
     """Has every organization's cache compared with Graph's counts."""
-    send(checks, plan_checks(services()))
+    send(checks, sync().plan_checks(services()))

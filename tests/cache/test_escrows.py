@@ -14,12 +14,14 @@ import orjson
 import pytest
 from sqlalchemy import Connection, select
 
-from shared.cache import escrows, jobs, organizations, pages, purge
+from shared.cache import escrows, organizations, pages, purge
 from shared.cache import tables as t
-from shared.models.escrows import UNIDENTIFIED, EscrowEntity, RetryPolicy
+from shared.cache.erasure import erase_job
+from shared.models.escrows import UNIDENTIFIED, EscrowEntity
 from shared.models.organizations import Organization
 from shared.models.parts import PartName
 from shared.models.records import BrokenRecord, ObjectRecord
+from shared.models.retries import RetryPolicy
 from shared.models.runs import Counts, RunType
 from shared.models.slices import Slice
 from shared.models.synchronization import SynchronizationError
@@ -450,7 +452,7 @@ def test_a_deleted_job_takes_its_escrows_along_and_no_others(cache: Cache, conto
     fabrikam = cache.register(2)
     for organization in (contoso, fabrikam):
         run(cache, organization, USERS, live("a"), failing=(broken("b"),))
-    cache.write(lambda c: jobs.erase(c, contoso.key))
+    cache.write(lambda c: erase_job(c, contoso.key))
     assert (put_aside(cache, contoso), set(put_aside(cache, fabrikam))) == ({}, {"b"})
     assert cache.live_objects(contoso) == {"a"}
 

@@ -13,7 +13,6 @@ from sqlalchemy import func, select, update
 from shared.cache import (
     escrows,
     held_deletions,
-    jobs,
     organizations,
     pages,
     part_states,
@@ -22,6 +21,7 @@ from shared.cache import (
     sweep,
 )
 from shared.cache import tables as t
+from shared.cache.erasure import erase_job
 from shared.models.escrows import HeldDeletionEntity
 from shared.models.organizations import Organization
 from shared.models.parts import CATALOGUE, PartName
@@ -565,7 +565,7 @@ def test_held_deletions_go_with_their_job_or_organization(cache: Cache, contoso:
         cache.run(organization, USERS, *map(live, "abc"))
         run(cache, organization, *map(soft_deleted, "abc"), threshold=0)
     if end == "job deleted":
-        cache.write(lambda c: jobs.erase(c, contoso.key))
+        cache.write(lambda c: erase_job(c, contoso.key))
         assert cache.live_objects(contoso) == set("abc")
     else:
         cache.write(lambda c: organizations.remove(c, contoso, NOW))

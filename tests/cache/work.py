@@ -17,10 +17,10 @@ from shared.cache import organizations, pages, runs, slices, sweep, waiting_part
 from shared.cache import tables as t
 from shared.cache.database import Database
 from shared.cache.escrows import EscrowCounts
-from shared.models.escrows import RetryPolicy
 from shared.models.organizations import Organization, OrganizationRegistration
 from shared.models.parts import PartName, Relation
 from shared.models.records import BrokenRecord, LinkChange, ObjectRecord, Page, Removal
+from shared.models.retries import RetryPolicy
 from shared.models.runs import Counts, RunStatus, RunType
 from shared.models.slices import Slice, SliceMessage, Stage
 from shared.models.synchronization import SynchronizationError

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from local.tenant import Directory
 from shared.models.parts import CATALOGUE, Part, PartName, is_team, selectable
-from shared.models.runs import Counts, RunCounts
+from shared.models.run_entity import RunCounts
+from shared.models.runs import Counts
 
 PARTS = pytest.mark.parametrize("part", CATALOGUE.values(), ids=lambda part: part.name)
 # What Graph keeps outside the directory's own store, or gives only for one object at a time: no delta query tells it.

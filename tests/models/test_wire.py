@@ -10,7 +10,8 @@ from kiota_serialization_json.json_parse_node import JsonParseNode
 from pydantic import ValidationError
 
 from shared.models.base import NEVER, WireModel, wire_time
-from shared.models.runs import RunType, SynchronizationRequest
+from shared.models.run_entity import SynchronizationRequest
+from shared.models.runs import RunType
 from shared.models.synchronization import (
     ScheduleState,
     StatusCode,

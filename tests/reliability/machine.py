@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 from sqlalchemy import Connection, Table, func, select
 
-import shared.triggers.queues as queue_triggers
+import shared.sync.interface as sync_interface
 from local.tenant import Directory, Options, TenantServer
 from shared.cache.tables import escrows, held_deletions, run_parts, runs
 from shared.models.parts import CATALOGUE
@@ -157,7 +157,7 @@ class Killer:
     def attach(self, services: Services, monkeypatch: pytest.MonkeyPatch) -> None:
         """Makes these services' write transactions the places where slices end."""
         write = services.database.write
-        run_slice = queue_triggers.run_slice
+        run_slice = sync_interface.run_slice
 
         @contextmanager
         def fragile() -> Generator[Connection]:
@@ -178,7 +178,7 @@ class Killer:
                 raise RuntimeError("the slice's worker was killed") from None
 
         monkeypatch.setattr(services.database, "write", fragile)
-        monkeypatch.setattr(queue_triggers, "run_slice", mortal)
+        monkeypatch.setattr(sync_interface, "run_slice", mortal)
 
     def _next(self) -> tuple[bool, type[BaseException]] | None:
         with self._lock:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from shared.models.runs import PartRunEntity, Run, RunCounts, RunEntity
+from shared.models.run_entity import PartRunEntity, RunCounts, RunEntity
+from shared.models.runs import Run
 
 
 def run_entity(run: Run) -> RunEntity:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from alembic import context
 
 from shared.cache.database import Database
-from shared.cache.indexes import schema
+from shared.cache.schema import schema
 
 database = Database(context.config.attributes["database_url"])
 with database.write() as connection:

@@ -1,6 +1,7 @@
-"""The tables' partial indexes; imported only by who migrates the database, never on the way of a request.
+"""What the tables have of one database alone, and their partial indexes: imported only by who migrates the database.
 
-For an index with a condition SQLAlchemy loads the dialects of all databases, which takes longer than an answer.
+SQLAlchemy loads the dialect of each database that is named here, which takes longer than a dozen answers; for queries
+nothing of it matters.
 """
 
 from __future__ import annotations
@@ -9,12 +10,17 @@ from typing import Any
 
 from sqlalchemy import Column, ColumnElement, Index, text
 
-from shared.cache.tables import metadata, organizations, parts, run_parts, runs
+from shared.cache.tables import metadata, organizations, parts, run_parts, runs, seen_links, seen_objects
 
 
 def _index(name: str, column: Column[Any], condition: ColumnElement[bool], *, unique: bool = False) -> None:
     Index(name, column, unique=unique, sqlite_where=condition, postgresql_where=condition)
 
+
+# A number is never given twice: what is remembered of a removed organization must not fit a new one.
+organizations.dialect_options["sqlite"]["autoincrement"] = True
+for _table in (seen_objects, seen_links):
+    _table.dialect_options["sqlite"]["with_rowid"] = False
 
 _registered = organizations.c.removed_at.is_(None)
 _index("uq_organizations_tenant_id", organizations.c.tenant_id, _registered, unique=True)
@@ -26,4 +32,4 @@ for _status in ("Queued", "Running"):
     _index(f"uq_runs_one_{_status.lower()}", runs.c.organization_id, runs.c.status == text(f"'{_status}'"), unique=True)
 
 schema = metadata
-"""The whole schema: the tables with these indexes."""
+"""The whole schema: the tables with all of this."""

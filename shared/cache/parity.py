@@ -9,7 +9,7 @@ from datetime import datetime
 from sys import maxsize
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, Update, and_, case, func, select, update
+from sqlalchemy import ColumnElement, Connection, Select, Update, and_, case, func, select, update
 
 from shared.cache import bulk, sweep
 from shared.cache.links import UNLISTED_TYPE
@@ -109,7 +109,7 @@ def find_parts(
             name=PartName(row.part),
             generation=row.generation,
             entry_count=row.entry_count,
-            first_look=read(row) if second_look else None,
+            first_look=read(row.parity_checked_at, row.parity_expected, row.parity_cached) if second_look else None,
             explained=_explained(PartName(row.part), enabled, waiting),
         )
         for row in rows
@@ -183,11 +183,9 @@ def forget_second_look(connection: Connection, key: int, names: Collection[PartN
     )
 
 
-def read(row: Row[Any]) -> Parity | None:
-    """What a row of ``parts`` keeps of the last comparison."""
-    if row.parity_checked_at is None:
-        return None
-    return Parity(row.parity_checked_at, row.parity_expected, row.parity_cached)
+def read(checked: datetime | None, expected: int, cached: int) -> Parity | None:
+    """What FOUND tells of the last comparison."""
+    return None if checked is None else Parity(checked, expected, cached)
 
 
 def _has_drift_to_confirm(now: datetime | ColumnElement[datetime]) -> ColumnElement[bool]:

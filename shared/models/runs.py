@@ -68,10 +68,12 @@ class Counts:
 
     def as_dict(self) -> dict[str, int]:
         """The counts by name."""
-        return {f.name: getattr(self, f.name) for f in fields(self)}
+        return dict(zip(_NAMES, _numbers(self), strict=True))
 
 
-_numbers = attrgetter(*(f.name for f in fields(Counts)))
+_NAMES = tuple(field.name for field in fields(Counts))
+_TOLD_NAMES = tuple(f"count_{name}" for name in _NAMES)
+_numbers = attrgetter(*_NAMES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +154,11 @@ class SynchronizationRequest(WireModel):
         return None if self.parts is None else frozenset(self.parts)
 
 
+def told_counts(counts: Counts) -> dict[str, int]:
+    """The counts under the names that they have in a synchronizationTaskExecution."""
+    return dict(zip(_TOLD_NAMES, _numbers(counts), strict=True))
+
+
 class RunCounts(WireModel):
     """The counts as they travel, named as in synchronizationTaskExecution."""
 
@@ -168,7 +175,7 @@ class RunCounts(WireModel):
     @classmethod
     def of(cls, counts: Counts) -> Self:
         """The wire form of counts."""
-        return cls(**{f"count_{name}": value for name, value in counts.as_dict().items()})
+        return cls(**told_counts(counts))
 
 
 class PartRunEntity(WireModel):

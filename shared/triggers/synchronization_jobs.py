@@ -7,7 +7,6 @@ from __future__ import annotations
 from typing import Any
 
 import azure.functions as func
-from sqlalchemy import Connection
 
 from shared.api.job_changes import read_change, refuse_other_template
 from shared.api.messages import ODATA_JSON, json_answer, read_body
@@ -20,6 +19,7 @@ from shared.cache.synchronization_record import read_record
 from shared.models.errors import Conflict
 from shared.models.job_changes import JobCreation, JobUpdate
 from shared.models.jobs import TEMPLATE_ID, SynchronizationRecord
+from shared.models.parts import CATALOGUE
 from shared.models.selection import read_selection
 from shared.services import services
 from shared.sync.configuration import change_selection, change_settings, create_job, delete_job
@@ -55,9 +55,7 @@ def list_synchronization_jobs(req: func.HttpRequest) -> func.HttpResponse:
             req,
             context(req, "jobs"),
             listed,
-            lambda found: _entity(
-                req, connection, read_record(connection, found, services().now()), with_schema=with_schema
-            ),
+            lambda found: _entity(req, read_record(connection, found, services().now()), with_schema=with_schema),
             options,
         )
     return json_answer(document, content_type=ODATA_JSON)
@@ -89,7 +87,7 @@ def create_synchronization_job(req: func.HttpRequest) -> func.HttpResponse:
     # Where several have none, the one that was registered first gets its own first.
     created = create_job(app, without_job[0].key, asked.settings)
     with app.database.read() as connection:
-        document = _document(req, connection, read_record(connection, created, app.now()))
+        document = _document(req, read_record(connection, created, app.now()))
     location = f"{req.url.partition('?')[0].rstrip('/')}/{created.entity.job_id}"
     return json_answer(document, 201, headers={"Location": location}, content_type=ODATA_JSON)
 
@@ -99,9 +97,8 @@ def create_synchronization_job(req: func.HttpRequest) -> func.HttpResponse:
 def get_synchronization_job(req: func.HttpRequest) -> func.HttpResponse:
     """One job, with its schema where that is asked for."""
     options = query_options(req, ("select", "expand"))
-    with services().database.read() as connection:
-        record = find_record(req, connection)
-        document = _document(req, connection, record, with_schema=expands_schema(options))
+    with_schema = expands_schema(options)
+    document = _document(req, find_record(req), with_schema=with_schema)
     return json_answer(select(document, options), content_type=ODATA_JSON)
 
 
@@ -126,8 +123,7 @@ def patch_synchronization_job(req: func.HttpRequest, messages: Messages) -> func
     if selection is not None and selection != {name: parts[name].select for name in organization.entity.parts}:
         sent += change_selection(app, organization.key, selection)
     send(messages, sent)
-    with app.database.read() as connection:
-        return json_answer(_document(req, connection, find_record(req, connection)), content_type=ODATA_JSON)
+    return json_answer(_document(req, find_record(req)), content_type=ODATA_JSON)
 
 
 @blueprint.function_name("delete_synchronization_job")
@@ -139,19 +135,13 @@ def delete_synchronization_job(req: func.HttpRequest) -> func.HttpResponse:
     return func.HttpResponse(status_code=204)
 
 
-def _document(
-    req: func.HttpRequest, connection: Connection, record: SynchronizationRecord, *, with_schema: bool = False
-) -> dict[str, Any]:
-    entity = _entity(req, connection, record, with_schema=with_schema)
-    return {"@odata.context": context(req, "jobs/$entity"), **entity}
+def _document(req: func.HttpRequest, record: SynchronizationRecord, *, with_schema: bool = False) -> dict[str, Any]:
+    return {"@odata.context": context(req, "jobs/$entity"), **_entity(req, record, with_schema=with_schema)}
 
 
-def _entity(
-    req: func.HttpRequest, connection: Connection, record: SynchronizationRecord, *, with_schema: bool
-) -> dict[str, Any]:
+def _entity(req: func.HttpRequest, record: SynchronizationRecord, *, with_schema: bool) -> dict[str, Any]:
     entity = synchronization_job(record, service_url(req)).wire()
     if with_schema:
-        organization = record.organization
-        parts = selections.read(connection, organization.key)
-        entity["schema"] = synchronization_schema(entity["id"], parts, organization.entity.parts).wire()
+        parts = {**CATALOGUE, **{name: state.part for name, state in record.parts.items()}}
+        entity["schema"] = synchronization_schema(entity["id"], parts, record.organization.entity.parts).wire()
     return entity

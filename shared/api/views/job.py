@@ -6,7 +6,7 @@ from shared.models.base import NEVER
 from shared.models.job_settings import settings_of
 from shared.models.jobs import TEMPLATE_ID, Job, SynchronizationRecord
 from shared.models.parts import CATALOGUE
-from shared.models.runs import Run, RunCounts, RunStatus
+from shared.models.runs import Run, RunStatus, told_counts
 from shared.models.synchronization import (
     ScheduleState,
     StringKeyLongValuePair,
@@ -96,7 +96,7 @@ def _execution(run: Run | None) -> SynchronizationTaskExecution | None:
         error=run.error,
         time_began=run.start_time or NEVER,
         time_ended=run.end_time or NEVER,
-        **RunCounts.of(run.counts).model_dump(),
+        **told_counts(run.counts),
     )
 
 

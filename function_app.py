@@ -6,7 +6,7 @@ import azure.functions as func
 
 from shared.loading import loaded_for_good
 
-# Nothing here is a plugin of pydantic, which would look for some in the files of every installed package first.
+# Nothing here is a plugin of pydantic, which would look for some in a file of every installed package (4 to 15 ms).
 os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 
 with loaded_for_good():

@@ -163,7 +163,7 @@ def _tick_in_turns(registers: Sequence[Services]) -> tuple[list[float], int]:
     engine = registers[-1].database.engine
 
     def count(*told: Any) -> None:
-        if told[2] != "BEGIN":
+        if not told[2].startswith("BEGIN"):
             asked.append(told[2])
 
     event.listen(engine, "before_cursor_execute", count)

@@ -2,7 +2,7 @@
 
 ``python -m benchmarks.state_answers WARM_UP COUNT`` asks the database of DATABASE_URL, in no particular order, for the
 state of its organizations: so many requests of each kind. It prints as JSON, by kind, the milliseconds of each; and of
-as many transactions that read nothing.
+as many queries and transactions that read nothing.
 """
 
 from __future__ import annotations
@@ -45,6 +45,14 @@ def timings(answer: Callable[..., func.HttpResponse], asked: list[func.HttpReque
         assert status == 200
 
 
+def queries(count: int) -> Iterator[float]:
+    database, nothing = services().database, text("SELECT 1")
+    for _ in range(count):
+        began = time.perf_counter()
+        database.rows(nothing, {})
+        yield (time.perf_counter() - began) * 1000
+
+
 def transactions(count: int) -> Iterator[float]:
     database, nothing = services().database, text("SELECT 1")
     for _ in range(count):
@@ -65,6 +73,7 @@ def main() -> None:
     for kind, name in KINDS.items():
         asked = [request(kind, one) for one in random.Random(kind).choices(registered, k=warm_up + count)]
         found[kind] = list(timings(functions[name], asked))[warm_up:]
+    found["query"] = list(queries(count))
     found["transaction"] = list(transactions(count))
     print(json.dumps(found))
 

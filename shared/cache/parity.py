@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, Connection, Select, Update, and_, case, fu
 
 from shared.cache import bulk, sweep
 from shared.cache.links import UNLISTED_TYPE
-from shared.cache.parity_columns import read_parity
+from shared.cache.parity_columns import FOUND, read_parity
 from shared.cache.runs import UNFINISHED
 from shared.cache.tables import escrows, held_deletions, jobs, links, objects, parts, run_parts, runs
 from shared.models.parity import Parity
@@ -107,7 +107,7 @@ def find_parts(
             name=PartName(row.part),
             generation=row.generation,
             entry_count=row.entry_count,
-            first_look=read_parity(row) if second_look else None,
+            first_look=read_parity(*(getattr(row, column.name) for column in FOUND)) if second_look else None,
             explained=_explained(PartName(row.part), enabled, waiting),
         )
         for row in rows

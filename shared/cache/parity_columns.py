@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from sqlalchemy import Row
+from datetime import datetime
 
 from shared.cache.tables import parts
 from shared.models.parity import Parity
@@ -13,8 +11,6 @@ FOUND = (parts.c.parity_checked_at, parts.c.parity_expected, parts.c.parity_cach
 """The columns that ``read_parity`` takes."""
 
 
-def read_parity(row: Row[Any]) -> Parity | None:
-    """What a row of ``parts`` keeps of the last comparison."""
-    if row.parity_checked_at is None:
-        return None
-    return Parity(row.parity_checked_at, row.parity_expected, row.parity_cached)
+def read_parity(checked: datetime | None, expected: int, cached: int) -> Parity | None:
+    """What these columns tell of the last comparison."""
+    return None if checked is None else Parity(checked, expected, cached)

@@ -19,14 +19,18 @@ from shared.models.synchronization import SynchronizationError
 
 UNFINISHED = (RunStatus.QUEUED, RunStatus.RUNNING)
 
-PROGRESS = tuple(
-    run_parts.c[name]
-    for name in (
-        "run_id", "type", "status", "imported", "staged", "total", "started_at", "ended_at", "error_code",
-        "error_message", "error_tenant_actionable",
-    )
-)  # fmt: skip
-"""The columns of ``run_parts`` that ``read_progress`` takes; a driver takes its time for each that is asked for."""
+PROGRESS = (
+    run_parts.c.type,
+    run_parts.c.status,
+    (run_parts.c.imported + run_parts.c.staged).label("completed"),
+    run_parts.c.total,
+    run_parts.c.started_at,
+    run_parts.c.ended_at,
+    run_parts.c.error_code,
+    run_parts.c.error_message,
+    run_parts.c.error_tenant_actionable,
+)
+"""What ``read_progress`` takes of ``run_parts``; a driver takes its time for each column that is asked for."""
 
 _ORDER = list(CATALOGUE)
 _counts_of = attrgetter(*Counts().as_dict())
@@ -209,16 +213,17 @@ def _part_run(row: Row[Any]) -> PartRun:
     )
 
 
-def read_progress(row: Row[Any]) -> PartProgress:
-    """What PROGRESS tells of a row of ``run_parts``."""
+def read_progress(values: Sequence[Any]) -> PartProgress:
+    """What the values of PROGRESS tell."""
+    run_type, status, completed, total, started_at, ended_at, *error = values
     return PartProgress(
-        type=RunType(row.type),
-        status=RunStatus(row.status),
-        completed=row.imported + row.staged,
-        total=row.total,
-        start_time=row.started_at,
-        end_time=row.ended_at,
-        error=read_error(row),
+        type=RunType(run_type),
+        status=RunStatus(status),
+        completed=completed,
+        total=total,
+        start_time=started_at,
+        end_time=ended_at,
+        error=_error(*error),
     )
 
 
@@ -255,8 +260,10 @@ def _parts_of(connection: Connection, key: int, run_ids: Sequence[str]) -> Mappi
 
 def read_error(row: Row[Any]) -> SynchronizationError | None:
     """The error that a row of ``runs`` or ``run_parts`` keeps."""
-    if row.error_code is None:
+    return _error(row.error_code, row.error_message, row.error_tenant_actionable)
+
+
+def _error(code: str | None, message: str, tenant_actionable: bool) -> SynchronizationError | None:
+    if code is None:
         return None
-    return SynchronizationError(
-        code=row.error_code, message=row.error_message, tenant_actionable=bool(row.error_tenant_actionable)
-    )
+    return SynchronizationError(code=code, message=message, tenant_actionable=tenant_actionable)

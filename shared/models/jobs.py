@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from shared.models.organizations import Organization
 from shared.models.parity import Parity
-from shared.models.parts import PartName
+from shared.models.parts import Part, PartName
 from shared.models.restart import RestartScope
 from shared.models.runs import PartProgress, Run
 from shared.models.synchronization import QuarantineReason, ScheduleState, StatusCode, SynchronizationError
@@ -21,6 +21,7 @@ class PartState:
     """What is known of one part across runs.
 
     Attributes:
+        part: The part with the selection in force.
         last_run: How its share of its last finished run went.
         running, queued: How far it is in the runs under way, if it is in them.
         last_successful_sync_time: When its last successful run started.
@@ -28,7 +29,7 @@ class PartState:
         parity: What the last comparison with Graph's counts found.
     """
 
-    part: PartName
+    part: Part
     last_run: PartProgress | None
     running: PartProgress | None
     queued: PartProgress | None

@@ -66,14 +66,16 @@ class Counts:
 
     def as_dict(self) -> dict[str, int]:
         """The counts by name."""
-        return {f.name: getattr(self, f.name) for f in fields(self)}
+        return dict(zip(_NAMES, _numbers(self), strict=True))
 
     def as_members(self) -> dict[str, int]:
         """The counts by their names as members of synchronizationTaskExecution."""
-        return {f"count_{name}": value for name, value in self.as_dict().items()}
+        return dict(zip(_MEMBERS, _numbers(self), strict=True))
 
 
-_numbers = attrgetter(*(f.name for f in fields(Counts)))
+_NAMES = tuple(field.name for field in fields(Counts))
+_MEMBERS = tuple(f"count_{name}" for name in _NAMES)
+_numbers = attrgetter(*_NAMES)
 
 
 @dataclass(frozen=True, slots=True)

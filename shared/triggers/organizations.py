@@ -120,8 +120,7 @@ def list_held_deletions(req: func.HttpRequest) -> func.HttpResponse:
 def get_organization_sync_state(req: func.HttpRequest) -> func.HttpResponse:
     """One organization's synchronization state."""
     app = services()
-    with app.database.read() as connection:
-        record = find_record(connection, req.route_params["id"], app.now())
+    record = find_record(app.database, req.route_params["id"], app.now())
     return entity_answer(organization_sync_state(record))
 
 

@@ -49,14 +49,14 @@ def find_organization(req: func.HttpRequest, connection: Connection) -> Organiza
     return _of_owner(req, organizations.find_by_job(connection, req.route_params["jobId"]))
 
 
-def find_record(req: func.HttpRequest, connection: Connection) -> SynchronizationRecord:
+def find_record(req: func.HttpRequest) -> SynchronizationRecord:
     """The record of the organization whose job the path names.
 
     Raises:
         NotFound: There is none.
     """
     closed_segment(req, "version")
-    record = find_record_of_job(connection, req.route_params["jobId"], services().now())
+    record = find_record_of_job(services().database, req.route_params["jobId"], services().now())
     _of_owner(req, record.organization)
     return record
 

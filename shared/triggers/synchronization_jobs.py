@@ -7,7 +7,6 @@ from __future__ import annotations
 from typing import Any
 
 import azure.functions as func
-from sqlalchemy import Connection
 
 from shared.api.messages import ODATA_JSON, json_answer, read_body
 from shared.api.odata import Entry, expands_schema, page_of_list, query_options, select
@@ -17,6 +16,7 @@ from shared.cache import jobs, selections
 from shared.cache.synchronization_record import read_record
 from shared.models.errors import Conflict
 from shared.models.jobs import TEMPLATE_ID, SynchronizationRecord
+from shared.models.parts import CATALOGUE
 from shared.services import services
 from shared.triggers.messages import CONNECTION, SLICES, Messages, send
 from shared.triggers.paths import (
@@ -50,9 +50,7 @@ def list_synchronization_jobs(req: func.HttpRequest) -> func.HttpResponse:
             req,
             context(req, "jobs"),
             listed,
-            lambda found: _entity(
-                req, connection, read_record(connection, found, services().now()), with_schema=with_schema
-            ),
+            lambda found: _entity(req, read_record(connection, found, services().now()), with_schema=with_schema),
             options,
         )
     return json_answer(document, content_type=ODATA_JSON)
@@ -84,7 +82,7 @@ def create_synchronization_job(req: func.HttpRequest) -> func.HttpResponse:
     # Where several have none, the one that was registered first gets its own first.
     created = sync().create_job(app, without_job[0].key, asked.settings)
     with app.database.read() as connection:
-        document = _document(req, connection, read_record(connection, created, app.now()))
+        document = _document(req, read_record(connection, created, app.now()))
     location = f"{req.url.partition('?')[0].rstrip('/')}/{created.entity.job_id}"
     return json_answer(document, 201, headers={"Location": location}, content_type=ODATA_JSON)
 
@@ -94,9 +92,8 @@ def create_synchronization_job(req: func.HttpRequest) -> func.HttpResponse:
 def get_synchronization_job(req: func.HttpRequest) -> func.HttpResponse:
     """One job, with its schema where that is asked for."""
     options = query_options(req, ("select", "expand"))
-    with services().database.read() as connection:
-        record = find_record(req, connection)
-        document = _document(req, connection, record, with_schema=expands_schema(options))
+    with_schema = expands_schema(options)
+    document = _document(req, find_record(req), with_schema=with_schema)
     return json_answer(select(document, options), content_type=ODATA_JSON)
 
 
@@ -121,8 +118,7 @@ def patch_synchronization_job(req: func.HttpRequest, messages: Messages) -> func
     if selection is not None and selection != {name: parts[name].select for name in organization.entity.parts}:
         sent += sync().change_selection(app, organization.key, selection)
     send(messages, sent)
-    with app.database.read() as connection:
-        return json_answer(_document(req, connection, find_record(req, connection)), content_type=ODATA_JSON)
+    return json_answer(_document(req, find_record(req)), content_type=ODATA_JSON)
 
 
 @blueprint.function_name("delete_synchronization_job")
@@ -134,19 +130,13 @@ def delete_synchronization_job(req: func.HttpRequest) -> func.HttpResponse:
     return func.HttpResponse(status_code=204)
 
 
-def _document(
-    req: func.HttpRequest, connection: Connection, record: SynchronizationRecord, *, with_schema: bool = False
-) -> dict[str, Any]:
-    entity = _entity(req, connection, record, with_schema=with_schema)
-    return {"@odata.context": context(req, "jobs/$entity"), **entity}
+def _document(req: func.HttpRequest, record: SynchronizationRecord, *, with_schema: bool = False) -> dict[str, Any]:
+    return {"@odata.context": context(req, "jobs/$entity"), **_entity(req, record, with_schema=with_schema)}
 
 
-def _entity(
-    req: func.HttpRequest, connection: Connection, record: SynchronizationRecord, *, with_schema: bool
-) -> dict[str, Any]:
+def _entity(req: func.HttpRequest, record: SynchronizationRecord, *, with_schema: bool) -> dict[str, Any]:
     entity = synchronization_job(record, service_url(req)).wire()
     if with_schema:
-        organization = record.organization
-        parts = selections.read(connection, organization.key)
-        entity["schema"] = api().synchronization_schema(entity["id"], parts, organization.entity.parts).wire()
+        parts = {**CATALOGUE, **{name: state.part for name, state in record.parts.items()}}
+        entity["schema"] = api().synchronization_schema(entity["id"], parts, record.organization.entity.parts).wire()
     return entity

@@ -198,6 +198,21 @@ def test_a_connection_that_breaks_in_the_middle_of_a_page_is_replaced_and_the_pa
         assert apply_page(cache, work, 2, 10).imported == 2
 
 
+@pytest.mark.parametrize("use", ["rows", "read", "write"])
+def test_connections_that_broke_while_they_lay_idle_are_replaced_and_nobody_notices(postgresql: str, use: str) -> None:
+    with opened_cache(postgresql) as cache:
+        contoso = cache.register()
+        with cache.database.read(), cache.database.read(), cache.database.write():
+            pass
+        end_backends(postgresql)
+        number = select(t.organizations.c.organization_id)
+        if use == "rows":
+            found = [row.organization_id for row in cache.database.rows(number, {})]
+        else:
+            found = getattr(cache, use)(lambda connection: connection.execute(number).scalars().all())
+        assert found == [contoso.key]
+
+
 def test_an_error_while_rows_are_copied_is_not_quoted(postgresql: str) -> None:
     with opened_cache(postgresql) as cache:
         work = cache.begin(cache.register())

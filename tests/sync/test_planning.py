@@ -356,7 +356,7 @@ def test_a_turn_of_the_planner_is_one_query_whatever_is_due(planner: Planner, co
     asked: list[str] = []
 
     def listen(*told: Any) -> None:
-        if told[2] != "BEGIN":
+        if not told[2].startswith("BEGIN"):
             asked.append(told[2])
 
     event.listen(planner.services.database.engine, "before_cursor_execute", listen)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -44,12 +43,11 @@ def application(held: Application) -> Application:
 
 @pytest.fixture
 def authority(
-    monkeypatch: pytest.MonkeyPatch, sqlite_url: str, tenant: TenantServer, tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch, sqlite_url: str, tenant: TenantServer
 ) -> Iterator[tuple[Application, Authority]]:
     """The product, and the authority of China's cloud, in which the organization signs in with a secret of its own."""
-    with running_authority(tenant, tmp_path) as running:
+    with running_authority(tenant) as running:
         monkeypatch.setitem(CLOUDS, Region.CHINA, replace(CLOUDS[Region.CHINA], authority=running.url))
-        monkeypatch.setattr("aiohttp.connector._SSL_CONTEXT_VERIFIED", running.trust)
         with held_application(monkeypatch, sqlite_url, tenant) as application:
             application.register(region="China", credential={"kind": "secret", "keyVaultSecret": "contoso-1"})
             yield application, running
@@ -198,12 +196,12 @@ def test_an_answer_comes_in_time_though_graphs_does_not(
         assert code_of(application) == "NotConfigured"
 
 
-def test_a_token_that_is_not_issued_is_told_for_every_part(
+def test_an_identity_that_gets_no_token_is_told_for_every_part(
     monkeypatch: pytest.MonkeyPatch, sqlite_url: str, tenant: TenantServer
 ) -> None:
     with held_application(monkeypatch, sqlite_url, tenant, IDENTITY_HEADER="another") as application:
         application.register()
-        told = failures(validate(application), "EncounteredCredentialError")
+        told = failures(validate(application), "CredentialUnavailable")
         assert list(told) == EVERY_PART
         assert code_of(application) == "NotConfigured"
 

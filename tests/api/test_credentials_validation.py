@@ -11,10 +11,12 @@ import pytest
 
 from local.tenant import TenantServer
 from shared.graph.clouds import CLOUDS
-from shared.models.organizations import Region
+from shared.models.organizations import CredentialKind, Region
 from tests.api.support import check_error, check_headers, held_application, jobs_path, rows
 from tests.application import APPLICATION, NAME, Application
+from tests.graph.app_service import IDENTITY_HEADER
 from tests.graph.authority import Authority, running_authority
+from tests.graph.signing import sign_in
 
 ELSEWHERE = "11111111-2222-4333-8444-555555555555"
 EVERY_PART = ["users", "groups", "groupMembers", "sites", "mailboxes", "teams", "channels"]
@@ -254,6 +256,26 @@ def test_of_several_organizations_those_that_fail_are_named_and_those_that_work_
     ]
     jobs = application.client.get(jobs_path()).json()["value"]
     assert [job["status"]["code"] for job in jobs] == ["NotRun", "NotConfigured", "NotConfigured"]
+
+
+@pytest.mark.parametrize("kind", CredentialKind)
+def test_each_kind_is_tried_as_a_run_signs_in(
+    monkeypatch: pytest.MonkeyPatch, sqlite_url: str, tenant: TenantServer, kind: CredentialKind
+) -> None:
+    with sign_in(tenant, monkeypatch, Region.WORLDWIDE) as world:
+        settings = {name.upper(): value for name, value in world.settings.items()}
+        settings |= {"IDENTITY_ENDPOINT": world.identity.url, "IDENTITY_HEADER": IDENTITY_HEADER}
+        with held_application(monkeypatch, sqlite_url, tenant, **settings) as application:
+            application.register(**world.prepare(kind))
+            assert validate(application).status_code == 204
+            assert len(world.authority.requests) >= (kind is not CredentialKind.MANAGED_IDENTITY)
+
+            # A token that was issued earlier says nothing about the credential now.
+            world.authority.application = ELSEWHERE
+            world.identity.client_id = ELSEWHERE
+            own = kind is CredentialKind.MANAGED_IDENTITY
+            told = failures(validate(application), "CredentialUnavailable" if own else "EncounteredCredentialError")
+            assert list(told) == EVERY_PART
 
 
 # --- A secret that is given ---------------------------------------------------------------------------------------

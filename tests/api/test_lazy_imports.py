@@ -13,7 +13,7 @@ from tests.api.support import jobs_path
 from tests.application import NAME, Application
 
 ROOT = Path(__file__).parents[2]
-EXPENSIVE = ["msgraph", "msgraph_core", "kiota_", "azure.identity", "azure.core", "msal", "alembic"]
+EXPENSIVE = ["msgraph", "msgraph_core", "kiota_", "azure.identity", "azure.keyvault", "azure.core", "msal", "alembic"]
 # The test's own client of HTTP would be among them; and on PostgreSQL, its driver.
 NOT_AT_IMPORT = ["httpx", "psycopg", "sqlalchemy.dialects.postgresql"]
 

@@ -117,6 +117,7 @@ def test_a_link_to_elsewhere_is_refused_wherever_it_stands(
             with pytest.raises(SynchronizationFailure) as failed:
                 graph.run(read(client, front, address))
             assert host(other) not in failed.value.message
+    assert host(front) in reached
     assert reached <= {host(front), host_of(graph)}
     assert other.requests == []
 
@@ -142,6 +143,7 @@ def test_no_header_of_an_answer_leads_elsewhere(
     client = graph.client(front.url)
     with connections() as reached, pytest.raises(SynchronizationFailure) if status > 299 else nullcontext():
         graph.run(client.first_page(USERS))
+    assert host(front) in reached
     assert reached <= {host(front), host_of(graph)}
     assert other.requests == []
 
@@ -169,6 +171,7 @@ def test_an_object_that_is_asked_for_is_asked_for_under_its_collection_alone(
             with pytest.raises(SynchronizationFailure):
                 graph.run(client.read_object(part, object_id))
         graph.run(client.ask(CHANNELS, [object_id]))
+    assert host(front) in reached
     assert reached <= {host(front), host_of(graph)}
     assert other.requests == []
     for path, _ in front.requests:

@@ -56,6 +56,7 @@ class Authority:
         secret: The application's client secret.
         certificates: The application's certificates.
         federations: The application's federated credentials.
+        neighbour: A further tenant that it knows, in which the application is as well.
         application: The only client id that the tenant knows; None for any.
         lifetime: Seconds that tokens are said to last.
         outage: What is answered instead, if anything.
@@ -67,6 +68,7 @@ class Authority:
     secret: str = "right-secret"
     certificates: list[x509.Certificate] = field(default_factory=list[x509.Certificate])
     federations: list[Federation] = field(default_factory=list[Federation])
+    neighbour: str = ""
     application: str | None = None
     lifetime: int = 3599
     outage: Reply | None = None
@@ -86,7 +88,8 @@ class Authority:
         return 200, token, {}
 
     def _check(self, path: str, form: dict[str, str]) -> None:
-        if path != f"/{self.tenant.directory.tenant_id}/oauth2/v2.0/token":
+        known = (self.tenant.directory.tenant_id, self.neighbour)
+        if path not in [f"/{tenant_id}/oauth2/v2.0/token" for tenant_id in known]:
             raise Refusal(90002, "invalid_request", 400)
         if form["grant_type"] != "client_credentials":
             raise Refusal(70003, "unsupported_grant_type", 400)

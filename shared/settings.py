@@ -12,6 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field, HttpUrl, field_validator
 
 from shared.models.retries import RetryPolicy
 
+_LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
+
 
 class Settings(BaseModel):
     """App settings; the field name in upper case is the setting's name."""
@@ -26,6 +28,10 @@ class Settings(BaseModel):
     ] = None
     azure_client_id: Annotated[
         str | None, Field(description="Client id of the user-assigned managed identity the app runs under")
+    ] = None
+    key_vault_url: Annotated[
+        HttpUrl | None,
+        Field(description="Address of the Key Vault that holds the certificates and secrets that registrations name"),
     ] = None
     sync_interval_minutes: Annotated[
         int,
@@ -127,6 +133,24 @@ class Settings(BaseModel):
             raise ValueError("must start with sqlite:/// or postgresql+psycopg://")
         return value
 
+    @field_validator("graph_url")
+    @classmethod
+    def _tokens_go_there_in_private(cls, value: HttpUrl | None) -> HttpUrl | None:
+        if value is not None:
+            _refuse_extras(value)
+            if value.scheme != "https" and value.host not in _LOOPBACK:
+                raise ValueError("must start with https:// unless it is this machine's")
+        return value
+
+    @field_validator("key_vault_url")
+    @classmethod
+    def _a_vaults_address(cls, value: HttpUrl | None) -> HttpUrl | None:
+        if value is not None:
+            _refuse_extras(value)
+            if value.scheme != "https" or value.path not in (None, "", "/"):
+                raise ValueError("must be https:// and the vault's host")
+        return value
+
     @field_validator("quarantine_retry_hours", mode="before")
     @classmethod
     def _separated_by_commas(cls, value: object) -> object:
@@ -177,6 +201,11 @@ class Settings(BaseModel):
     def requeue_after(self) -> timedelta:
         """How long a queue message may go unanswered."""
         return timedelta(seconds=self.requeue_seconds)
+
+
+def _refuse_extras(url: HttpUrl) -> None:
+    if url.username or url.password or url.query or url.fragment:
+        raise ValueError("must have no user, query or fragment")
 
 
 @cache

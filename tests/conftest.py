@@ -1,11 +1,15 @@
 """Gives every test what it runs on: databases of its own, on both engines."""
 
 import os
+import shutil
+import tempfile
 from collections.abc import Generator
+from pathlib import Path
 
 import pytest
 
 from tests.databases import Databases, Kind, PostgresUnavailableError, describe_server, start_server
+from tests.graph.tls import write_certificate
 
 SERVER = pytest.StashKey[str]()
 
@@ -15,6 +19,11 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ.pop("DATABASE_URL", None)
     if hasattr(config, "workerinput") or config.option.collectonly or config.option.help:
         return
+    # Read by what makes connections when that is imported, and inherited by pytest-xdist's workers.
+    folder = Path(tempfile.mkdtemp())
+    config.add_cleanup(lambda: shutil.rmtree(folder))
+    os.environ["SSL_CERT_FILE"] = str(folder / "certificate.pem")
+    write_certificate(folder / "certificate.pem")
     try:
         if url := os.environ.get("TEST_DATABASE_URL"):
             config.stash[SERVER] = describe_server(url)

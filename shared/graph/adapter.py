@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from shared.graph.failures import NoBody, retry_after
 from shared.loading import loaded_for_good
+from shared.models.errors import PartFailure
 
 with loaded_for_good():
     import httpx
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
 # They log the addresses of requests, and those hold cursors.
 for _name in ("httpx", "httpcore", "hpack", "azure.core.pipeline.policies.http_logging_policy"):
     logging.getLogger(_name).setLevel(logging.WARNING)
+# It tells of every token, and of failures in Entra's words, which may name people; the product's errors tell of them.
+logging.getLogger("azure.identity").setLevel(logging.ERROR)
 
 
 class PatientRetryHandler(RetryHandler):
@@ -75,6 +78,29 @@ class Answer:
 
     body: bytes
     resource_units: int
+
+
+class TransportToGraph(httpx.AsyncHTTPTransport):
+    """Connects to Graph's own host alone, whatever the address of a request was made of."""
+
+    def __init__(self, root: httpx.URL, *, verify: SSLContext, http2: bool) -> None:
+        super().__init__(verify=verify, http2=http2)
+        self._endpoint = _endpoint(root)
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """As the library's.
+
+        Raises:
+            PartFailure: The request would leave for another host.
+        """
+        if _endpoint(request.url) != self._endpoint:
+            raise PartFailure("ForeignLink", "A request for Graph was addressed to another host; it was not sent.")
+        return await super().handle_async_request(request)
+
+
+def _endpoint(url: httpx.URL) -> tuple[str, str, int | None]:
+    """What is connected to, as the transport reads it."""
+    return url.scheme, url.host, url.port
 
 
 async def _refuse_redirect(response: httpx.Response) -> None:
@@ -113,7 +139,7 @@ class GraphConnection:
         middleware.append(GraphTelemetryHandler(GraphTelemetryHandlerOption(APIVersion.v1)))
         self._credential = credential
         # The SDK's transport does not pass its closing on to the one beneath, so that one is kept at hand.
-        self._transport = httpx.AsyncHTTPTransport(verify=_trusted(), http2=True)
+        self._transport = TransportToGraph(httpx.URL(base_url), verify=_trusted(), http2=True)
         client = httpx.AsyncClient(
             transport=self._transport,
             timeout=timeout,

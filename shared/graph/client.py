@@ -13,12 +13,12 @@ from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from shared.graph.batches import Answers, ask, path_of
 from shared.graph.clouds import CLOUDS
-from shared.graph.credentials import RenewableCredential
 from shared.graph.failures import NOT_OFFERED
+from shared.graph.issuers import RenewableCredential
+from shared.graph.origins import origin
 from shared.graph.pages import ReceivedPage, parse_links, parse_object, parse_page, receive
 from shared.graph.sending import Sender, prioritized
 from shared.models.errors import (
@@ -30,19 +30,20 @@ from shared.models.errors import (
     PartFailure,
     SynchronizationFailure,
 )
-from shared.models.organizations import Organization
+from shared.models.organizations import Organization, OrganizationEntity
 from shared.models.parts import CATALOGUE, Part, PartName, Relation
 from shared.models.records import LinkChange, ObjectRecord
 from shared.models.slices import WITHOUT_DELTA
 from shared.settings import Settings
 
 if TYPE_CHECKING:
-    from azure.core.credentials_async import AsyncTokenCredential
     from kiota_abstractions.request_information import RequestInformation
 
 
 _LINKS_PER_PAGE = 999
 """The most that Graph lists on one page (graph.md §4.3)."""
+_NO_IDS = ("", ".", "..")
+"""What is no segment of a path, so that something else would be asked for."""
 _COUNT = re.compile(rb"(?:\xef\xbb\xbf)?\s*(\d{1,18})\s*")
 """No more digits than the database keeps, perhaps behind a byte order mark."""
 
@@ -64,17 +65,17 @@ class GraphClient:
         organization: Organization,
         settings: Settings,
         clock: Callable[[], datetime],
-        make_credential: Callable[[], AsyncTokenCredential],
+        credential: RenewableCredential,
     ) -> None:
         from shared.graph.adapter import GraphConnection
 
         cloud = CLOUDS[organization.entity.region]
+        self._signs_in = _sign_in(organization.entity)
         self._root = str(settings.graph_url or cloud.graph).rstrip("/")
         self._page_size = settings.graph_page_size
         self._timeout = settings.graph_timeout_seconds
         self._longest_wait = settings.graph_max_wait_seconds
         self._clock = clock
-        credential = RenewableCredential(make_credential)
         connection = GraphConnection(
             credential,
             cloud.scope,
@@ -132,8 +133,10 @@ class GraphClient:
             PartFailure: Also when the object itself is not what Graph promises; the code then is MalformedRecord.
             GraphNotFound: A site that is named by its web's id is not found, which does not say that it is gone.
         """
-        item = self._item(part, object_id)
         path = f"/{part.collection}/{{id}}"
+        if object_id in _NO_IDS:
+            raise GraphRefused("BadRequest", f"GET {path} cannot be asked: no object has such an id.")
+        item = self._item(part, object_id)
         try:
             record = parse_object(await self._send(part, self._request(item, select=list(part.properties)), path), part)
             record.links = [
@@ -210,6 +213,10 @@ class GraphClient:
         request = self._request(self._graph.groups.by_group_id(group_id).members.count)
         return await self._count(part, request, "/groups/{id}/members/$count")
 
+    def signs_in_as(self, organization: OrganizationEntity) -> bool:
+        """Whether a client of the organization as it is now would sign in as this one does."""
+        return self._signs_in == _sign_in(organization)
+
     async def close(self) -> None:
         """Closes the connections."""
         await self._sender.close()
@@ -256,7 +263,7 @@ class GraphClient:
 
     def _is_foreign(self, link: str) -> bool:
         """Links are data from a server, and the token goes along with them: only Graph's own host gets it."""
-        return _origin(link) != _origin(self._root)
+        return origin(link) != origin(self._root)
 
     def _refuse_foreign(self, *links: str | None) -> None:
         if any(link is not None and self._is_foreign(link) for link in links):
@@ -311,6 +318,10 @@ class GraphClient:
         return (await self._sender.send(part, request, path)).body
 
 
+def _sign_in(organization: OrganizationEntity) -> tuple[object, ...]:
+    return organization.tenant_id, organization.region, organization.application.client_id, organization.credential
+
+
 def _delta_path(part: Part) -> str:
     """How the request is called in errors; the address itself may hold a cursor."""
     return f"/{part.collection}/delta"
@@ -322,13 +333,3 @@ def _is_of_all_sites(link: str) -> bool:
 
 def _deleted_items_path(part: Part) -> str:
     return f"/directory/deletedItems/microsoft.graph.{part.deleted_items}"
-
-
-def _origin(link: str) -> tuple[str, str] | None:
-    """Scheme and authority as they are written, user names and all: clients disagree on how to take them apart."""
-    try:
-        parts = urlsplit(link)
-    except ValueError:
-        return None
-    default_port = {"https": ":443", "http": ":80"}.get(parts.scheme, "")
-    return parts.scheme, parts.netloc.lower().removesuffix(default_port)

@@ -1,140 +1,120 @@
-"""An organization's credential, made of azure-identity's classes (graph.md §8.2)."""
+"""An organization's credential by its kind, made of azure-identity's classes (docs/graph-access.md)."""
 
 from __future__ import annotations
 
-import os
 from base64 import b64decode
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Self
+from functools import partial
+from typing import TYPE_CHECKING
 
 from shared.graph.clouds import CLOUDS
+from shared.graph.issuers import (
+    FederatedCredential,
+    ManagedIdentity,
+    OwnTenantIdentity,
+    RenewableCredential,
+    StoredCredential,
+)
+from shared.graph.stored_values import AppSettings, KeyVault, StoredValues
 from shared.models.errors import GraphRefused
 from shared.models.organizations import CredentialKind, OrganizationEntity
+from shared.settings import Settings
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
-    from azure.core.credentials import AccessToken
     from azure.core.credentials_async import AsyncTokenCredential
 
 
-class RenewableCredential:
-    """A credential that can be made anew: azure-identity's keep a token until it expires, a revoked one too.
+class Credentials:
+    """Makes the credentials of organizations, and holds what they share: the app's identity and the vault."""
 
-    Attributes:
-        issuer: The credential that issues the tokens now.
-    """
+    def __init__(self, settings: Settings) -> None:
+        self._identity_client_id = settings.azure_client_id
+        self._vault_url = str(settings.key_vault_url or "")
+        self._identity: ManagedIdentity | None = None
+        self._stored: StoredValues | None = None
 
-    def __init__(self, make: Callable[[], AsyncTokenCredential]) -> None:
-        self._make = make
-        self.issuer = make()
+    def of(self, organization: OrganizationEntity) -> RenewableCredential:
+        """The credential with which the organization's tenant knows us, closed by the caller.
 
-    async def get_token(
-        self,
-        *scopes: str,
-        claims: str | None = None,
-        tenant_id: str | None = None,
-        enable_cae: bool = False,
-        **more: Any,
-    ) -> AccessToken:
-        """As azure-identity's."""
-        return await self.issuer.get_token(*scopes, claims=claims, tenant_id=tenant_id, enable_cae=enable_cae, **more)
+        What it is made of is asked for with the first token: that something is missing shows then.
+        """
+        cloud = CLOUDS[organization.region]
+        tenant_id, client_id = str(organization.tenant_id), str(organization.application.client_id)
+        name = organization.credential.key_vault_secret or ""
+        match organization.credential.kind:
+            case CredentialKind.MANAGED_IDENTITY:
+                return RenewableCredential(
+                    lambda: OwnTenantIdentity(ManagedIdentity(self._identity_client_id), tenant_id)
+                )
+            case CredentialKind.FEDERATED:
+                return RenewableCredential(
+                    lambda: FederatedCredential(
+                        self._shared_identity(), cloud.token_exchange, tenant_id, client_id, cloud.authority
+                    )
+                )
+            case CredentialKind.CERTIFICATE:
+                make = partial(self._certificate, organization)
+            case CredentialKind.SECRET:
+                make = partial(_secret, organization, client_id)
+        return RenewableCredential(lambda: StoredCredential(lambda: self._values().read(name), make))
 
-    async def renew(self, issuer: AsyncTokenCredential) -> None:
-        """Forgets the tokens of this issuer, unless somebody did so meanwhile.
+    def with_secret(
+        self, organization: OrganizationEntity, client_id: str | None, client_secret: str
+    ) -> RenewableCredential:
+        """A client secret's credential for the organization's tenant in its cloud, closed by the caller.
+
+        Args:
+            organization: Whose tenant and cloud it is.
+            client_id: The application that the secret belongs to; None for the organization's own.
+            client_secret: Kept by the credential alone.
 
         Raises:
-            GraphRefused: The credential can no longer be made.
+            GraphRefused: The client id or the secret is empty.
         """
-        if self.issuer is issuer:
-            self.issuer = self._make()
-            await issuer.close()
+        application = str(organization.application.client_id) if client_id is None else client_id
+        return RenewableCredential(partial(_secret, organization, application, client_secret))
 
     async def close(self) -> None:
-        """Closes the connections to the authority."""
-        await self.issuer.close()
+        """Closes the connections to the vault and to the app's identity endpoint."""
+        stored, identity = self._stored, self._identity
+        self._stored = self._identity = None
+        if stored is not None:
+            await stored.close()
+        if identity is not None:
+            await identity.close()
 
-    async def __aenter__(self) -> Self:
-        return self
+    def _shared_identity(self) -> ManagedIdentity:
+        """One for all organizations: its assertion is the same for each of them."""
+        if self._identity is None:
+            self._identity = ManagedIdentity(self._identity_client_id)
+        return self._identity
 
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None = None,
-        exc_value: BaseException | None = None,
-        traceback: TracebackType | None = None,
-    ) -> None:
-        await self.close()
+    def _values(self) -> StoredValues:
+        if self._stored is None:
+            self._stored = KeyVault(self._vault_url, self._shared_identity()) if self._vault_url else AppSettings()
+        return self._stored
 
+    def _certificate(self, organization: OrganizationEntity, value: str) -> AsyncTokenCredential:
+        from azure.identity.aio import CertificateCredential
 
-def credential_for(organization: OrganizationEntity, identity_client_id: str | None) -> AsyncTokenCredential:
-    """The credential with which the organization's tenant knows us.
-
-    Args:
-        organization: Which tenant, which application, and which kind of credential.
-        identity_client_id: Client id of the app's user-assigned managed identity; None for a system-assigned one.
-
-    Raises:
-        GraphRefused: The app setting that holds the certificate or secret is missing, or holds none.
-    """
-    from azure.identity.aio import CertificateCredential, ClientAssertionCredential, ManagedIdentityCredential
-
-    cloud = CLOUDS[organization.region]
-    tenant_id, client_id = str(organization.tenant_id), str(organization.application.client_id)
-    match organization.credential.kind:
-        case CredentialKind.MANAGED_IDENTITY:
-            return ManagedIdentityCredential(client_id=identity_client_id)
-        case CredentialKind.FEDERATED:
-            # The assertion is fetched by a synchronous callback, hence by the synchronous class.
-            from azure.identity import ManagedIdentityCredential as SynchronousManagedIdentityCredential
-
-            identity = SynchronousManagedIdentityCredential(client_id=identity_client_id)
-            return ClientAssertionCredential(
-                tenant_id,
-                client_id,
-                func=lambda: identity.get_token(cloud.token_exchange).token,
-                authority=cloud.authority,
+        try:
+            # Key Vault keeps a PFX file in base64, and a PEM file as it is.
+            certificate = value.encode() if "-----BEGIN" in value else b64decode(value, validate=True)
+            return CertificateCredential(
+                str(organization.tenant_id),
+                str(organization.application.client_id),
+                certificate_data=certificate,
+                authority=CLOUDS[organization.region].authority,
             )
-        case CredentialKind.CERTIFICATE:
-            try:
-                certificate = b64decode(_stored_value(organization), validate=True)
-                return CertificateCredential(
-                    tenant_id, client_id, certificate_data=certificate, authority=cloud.authority
-                )
-            except ValueError:
-                raise GraphRefused(
-                    "CredentialUnavailable",
-                    f"The app setting {_setting_of(organization)} holds no certificate in base64.",
-                ) from None
-        case CredentialKind.SECRET:
-            return secret_credential(organization, client_id, _stored_value(organization))
+        except (ValueError, TypeError):
+            place = self._values().place(organization.credential.key_vault_secret or "")
+            told = f"{place} holds no certificate with its RSA key, as a PFX file in base64 or as a PEM file."
+            raise GraphRefused("CredentialUnavailable", told) from None
 
 
-def secret_credential(organization: OrganizationEntity, client_id: str, client_secret: str) -> AsyncTokenCredential:
-    """A client secret's credential for the organization's tenant in its cloud.
-
-    Raises:
-        GraphRefused: The client id or the secret is empty.
-    """
+def _secret(organization: OrganizationEntity, client_id: str, client_secret: str) -> AsyncTokenCredential:
     from azure.identity.aio import ClientSecretCredential
 
     if not client_id or not client_secret:
         raise GraphRefused("CredentialUnavailable", "The client id or the client secret is empty.")
     authority = CLOUDS[organization.region].authority
     return ClientSecretCredential(str(organization.tenant_id), client_id, client_secret, authority=authority)
-
-
-def secret_setting(name: str) -> str:
-    """The app setting that holds the Key Vault secret of this name, in Azure as a Key Vault reference."""
-    return "ORGANIZATION_SECRET_" + name.upper().replace("-", "_")
-
-
-def _stored_value(organization: OrganizationEntity) -> str:
-    setting = _setting_of(organization)
-    value = os.environ.get(setting)
-    if not value:
-        raise GraphRefused("CredentialUnavailable", f"The app setting {setting} is missing.")
-    return value
-
-
-def _setting_of(organization: OrganizationEntity) -> str:
-    return secret_setting(organization.credential.key_vault_secret or "")

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from math import isnan
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from shared.models.errors import (
     CursorExpired,
@@ -19,6 +19,9 @@ from shared.models.errors import (
     SynchronizationFailure,
 )
 from shared.models.parts import Part
+
+if TYPE_CHECKING:
+    from azure.core.exceptions import HttpResponseError
 
 Answer = TypeVar("Answer")
 
@@ -91,6 +94,16 @@ def failure_of_answer(
     if status == 404 and code is not None and code.lower() in NOT_FOUND_CODES:
         return GraphNotFound(code, f"{told}.", status=status)
     return GraphRefused(code or "BadRequest", f"{told}.", status=status)
+
+
+def passes_by_itself(error: HttpResponseError) -> bool:
+    """Whether it was a fault of the server's own that a sign-in or a vault was not answered.
+
+    azure-identity calls an outage of the authority a failed authentication as well; where it can make nothing of the
+    answer, a gateway's page for example, not even the status is kept.
+    """
+    status = error.status_code
+    return status is None or status >= 500 or status in (408, 429)
 
 
 def retry_after(value: str | None, now: datetime) -> float | None:

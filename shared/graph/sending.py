@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from shared.graph.credentials import RenewableCredential
-from shared.graph.failures import NOT_OFFERED, NoBody, failure_of_answer
+from shared.graph.failures import NOT_OFFERED, NoBody, failure_of_answer, passes_by_itself
+from shared.graph.issuers import RenewableCredential
 from shared.models.errors import GraphRefused, GraphUnavailable
 from shared.models.parts import Part
 
@@ -125,6 +125,9 @@ class Sender:
         try:
             yield
         except ClientAuthenticationError as error:
+            if passes_by_itself(error):
+                told = f"The authority gave no usable answer about a token for {asked} (status {error.status_code})."
+                raise GraphUnavailable("NoAnswer", told) from None
             raise GraphRefused(
                 "EncounteredCredentialError",
                 f"No token for {asked} was issued to the application ({_told_by_entra(error)}).",

@@ -90,8 +90,8 @@ _PAGES = (
         _QUARANTINED,
         (
             "In Microsoft Entra, open the sign-in logs of service principals: they tell why it was refused.",
-            "Renew a secret or certificate that has expired, and have it put where the app setting "
-            "`ORGANIZATION_SECRET_<NAME>` finds it.",
+            "Renew a secret or certificate that has expired, and have it stored in Key Vault under the same name, "
+            "where it is read anew.",
             "For a federated credential, compare issuer, subject and audience with those of the service's identity.",
             "Compare `tenantId`, `region` and `clientId` in `GET /organizations/{id}` with the tenant.",
             _START,
@@ -99,15 +99,19 @@ _PAGES = (
     ),
     Page(
         ("CredentialUnavailable",),
-        "The credential's value is missing",
+        "The service lacks what the credential is made of",
         Who.OPERATOR,
-        "The registration names a certificate or a secret, and the app setting that should hold its value is missing "
-        "or cannot be used.",
+        "The service got no token of its own managed identity, or one of another tenant than the organization; or the "
+        "certificate or secret that the registration names is missing in Key Vault, may not be read or cannot be used.",
         _QUARANTINED,
         (
-            "Set the app setting `ORGANIZATION_SECRET_<NAME>` that the error's message names, in Azure as a Key Vault "
-            "reference. A certificate is a PFX or PEM file in base64.",
-            "See in the Azure portal that the reference is resolved; the app's identity must be allowed to read it.",
+            "The error's message says which of these it is, and names the secret or the app setting.",
+            "For the identity: see that it is assigned to the app, and that `AZURE_CLIENT_ID` is its client id. Of "
+            "another tenant than its own it reads nothing: register that organization with a `federated` credential.",
+            "For a certificate or secret: see that `KEY_VAULT_URL` is the vault's address, that the secret is there "
+            "and enabled, and that the identity has the role Key Vault Secrets User. A certificate is a PFX file in "
+            "base64 or a PEM file, with its RSA key. Without a vault it is the app setting "
+            "`ORGANIZATION_SECRET_<NAME>`.",
             _START,
         ),
     ),

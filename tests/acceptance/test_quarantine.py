@@ -171,8 +171,8 @@ def test_a_token_that_is_not_issued_quarantines_the_job_and_says_so_without_a_se
     act(application, "start")
     quarantine = status(application)["quarantine"]
     assert quarantine["reason"] == "EncounteredQuarantineException"
-    assert quarantine["error"]["tenantActionable"]
-    assert "/delta" in quarantine["error"]["message"]
+    assert not quarantine["error"]["tenantActionable"]
+    assert "managed identity" in quarantine["error"]["message"]
     assert "local-identity-header" not in application.client.get(JOBS).text
     heal(application)
     wait_for_next_attempt(application)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -12,10 +11,12 @@ import pytest
 
 from local.tenant import TenantServer
 from shared.graph.clouds import CLOUDS
-from shared.models.organizations import Region
+from shared.models.organizations import CredentialKind, Region
 from tests.api.support import check_error, check_headers, held_application, jobs_path, rows
 from tests.application import APPLICATION, NAME, Application
+from tests.graph.app_service import IDENTITY_HEADER
 from tests.graph.authority import Authority, running_authority
+from tests.graph.signing import sign_in
 
 ELSEWHERE = "11111111-2222-4333-8444-555555555555"
 EVERY_PART = ["users", "groups", "groupMembers", "sites", "mailboxes", "teams", "channels"]
@@ -44,12 +45,11 @@ def application(held: Application) -> Application:
 
 @pytest.fixture
 def authority(
-    monkeypatch: pytest.MonkeyPatch, sqlite_url: str, tenant: TenantServer, tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch, sqlite_url: str, tenant: TenantServer
 ) -> Iterator[tuple[Application, Authority]]:
     """The product, and the authority of China's cloud, in which the organization signs in with a secret of its own."""
-    with running_authority(tenant, tmp_path) as running:
+    with running_authority(tenant) as running:
         monkeypatch.setitem(CLOUDS, Region.CHINA, replace(CLOUDS[Region.CHINA], authority=running.url))
-        monkeypatch.setattr("aiohttp.connector._SSL_CONTEXT_VERIFIED", running.trust)
         with held_application(monkeypatch, sqlite_url, tenant) as application:
             application.register(region="China", credential={"kind": "secret", "keyVaultSecret": "contoso-1"})
             yield application, running
@@ -198,12 +198,12 @@ def test_an_answer_comes_in_time_though_graphs_does_not(
         assert code_of(application) == "NotConfigured"
 
 
-def test_a_token_that_is_not_issued_is_told_for_every_part(
+def test_an_identity_that_gets_no_token_is_told_for_every_part(
     monkeypatch: pytest.MonkeyPatch, sqlite_url: str, tenant: TenantServer
 ) -> None:
     with held_application(monkeypatch, sqlite_url, tenant, IDENTITY_HEADER="another") as application:
         application.register()
-        told = failures(validate(application), "EncounteredCredentialError")
+        told = failures(validate(application), "CredentialUnavailable")
         assert list(told) == EVERY_PART
         assert code_of(application) == "NotConfigured"
 
@@ -256,6 +256,26 @@ def test_of_several_organizations_those_that_fail_are_named_and_those_that_work_
     ]
     jobs = application.client.get(jobs_path()).json()["value"]
     assert [job["status"]["code"] for job in jobs] == ["NotRun", "NotConfigured", "NotConfigured"]
+
+
+@pytest.mark.parametrize("kind", CredentialKind)
+def test_each_kind_is_tried_as_a_run_signs_in(
+    monkeypatch: pytest.MonkeyPatch, sqlite_url: str, tenant: TenantServer, kind: CredentialKind
+) -> None:
+    with sign_in(tenant, monkeypatch, Region.WORLDWIDE) as world:
+        settings = {name.upper(): value for name, value in world.settings.items()}
+        settings |= {"IDENTITY_ENDPOINT": world.identity.url, "IDENTITY_HEADER": IDENTITY_HEADER}
+        with held_application(monkeypatch, sqlite_url, tenant, **settings) as application:
+            application.register(**world.prepare(kind))
+            assert validate(application).status_code == 204
+            assert len(world.authority.requests) >= (kind is not CredentialKind.MANAGED_IDENTITY)
+
+            # A token that was issued earlier says nothing about the credential now.
+            world.authority.application = ELSEWHERE
+            world.identity.client_id = ELSEWHERE
+            own = kind is CredentialKind.MANAGED_IDENTITY
+            told = failures(validate(application), "CredentialUnavailable" if own else "EncounteredCredentialError")
+            assert list(told) == EVERY_PART
 
 
 # --- A secret that is given ---------------------------------------------------------------------------------------

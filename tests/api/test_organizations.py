@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -10,6 +12,9 @@ from uuid import UUID, uuid4
 import httpx
 import pytest
 
+from local.tenant import TenantServer
+from shared.graph.clouds import CLOUDS
+from shared.models.organizations import Region
 from tests.api.support import (
     DERIVED,
     PARTS,
@@ -23,6 +28,7 @@ from tests.api.support import (
     rows_by_organization,
 )
 from tests.application import APPLICATION, NAME, Application, running_application
+from tests.graph.authority import running_authority
 
 COUNTS = {
     "countImported", "countImportedDeltas", "countImportedReferenceDeltas", "countEntitled",
@@ -146,6 +152,17 @@ class TestRegistration:
         assert not [answer.url for answer in answers if value in answer.text]
 
 
+@pytest.fixture
+def neighbouring(tenant: TenantServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
+    """Of a registration, another tenant that can be read: not with the app's identity, but with a secret."""
+    with running_authority(tenant) as authority:
+        authority.neighbour = str(uuid4())
+        monkeypatch.setitem(CLOUDS, Region.CHINA, replace(CLOUDS[Region.CHINA], authority=authority.url))
+        monkeypatch.setenv("ORGANIZATION_SECRET_NEIGHBOUR", authority.secret)
+        credential = {"kind": "secret", "keyVaultSecret": "neighbour"}
+        yield {"tenantId": authority.neighbour, "region": "China", "credential": credential}
+
+
 class TestRemoval:
     """DELETE, what it leaves, and registering again."""
 
@@ -171,10 +188,12 @@ class TestRemoval:
         listed = registry.client.get("/organizations").json()["value"]
         assert entity["id"] not in [other["id"] for other in listed]
 
-    def test_the_rows_of_a_removed_organization_go_and_all_others_stay(self, application: Application) -> None:
+    def test_the_rows_of_a_removed_organization_go_and_all_others_stay(
+        self, application: Application, neighbouring: dict[str, Any]
+    ) -> None:
         application.register()
         application.synchronize()
-        neighbour = register(application)
+        neighbour = register(application, **neighbouring)
         assert application.client.post(f"/organizations/{neighbour['id']}/sync").status_code == 202
         application.host.drain()
         before = rows_by_organization(application)

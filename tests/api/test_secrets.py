@@ -120,15 +120,14 @@ def test_an_application_that_nobody_registered_has_no_secrets(application: Appli
 
 @pytest.fixture
 def signing_in(
-    monkeypatch: pytest.MonkeyPatch, sqlite_url: str, tenant: TenantServer, tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch, sqlite_url: str, tenant: TenantServer
 ) -> Iterator[tuple[Application, Authority]]:
     """The product, and the authority at which its organization signs in with a secret of its own."""
-    with running_authority(tenant, tmp_path) as authority:
+    with running_authority(tenant) as authority:
         # Nothing else looks like it, so that it is found wherever it is.
         authority.secret = f"right-{uuid4()}"
         monkeypatch.setenv("ORGANIZATION_SECRET_CONTOSO", authority.secret)
         monkeypatch.setitem(CLOUDS, Region.CHINA, replace(CLOUDS[Region.CHINA], authority=authority.url))
-        monkeypatch.setattr("aiohttp.connector._SSL_CONTEXT_VERIFIED", authority.trust)
         with held_application(monkeypatch, sqlite_url, tenant) as application:
             application.register(region="China", credential={"kind": "secret", "keyVaultSecret": "contoso"})
             yield application, authority

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -20,11 +19,10 @@ CHINA = CLOUDS[Region.CHINA]
 
 
 @pytest.fixture
-def authority(graph: Graph, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Authority]:
+def authority(graph: Graph, monkeypatch: pytest.MonkeyPatch) -> Iterator[Authority]:
     """The authority of China's cloud."""
-    with running_authority(graph.tenant, tmp_path) as running:
+    with running_authority(graph.tenant) as running:
         monkeypatch.setitem(CLOUDS, Region.CHINA, replace(CHINA, authority=running.url))
-        monkeypatch.setattr("aiohttp.connector._SSL_CONTEXT_VERIFIED", running.trust)
         yield running
 
 

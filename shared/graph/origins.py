@@ -1,0 +1,15 @@
+"""Tells whether an address is of the host that may be asked: links are data from a server, and the token goes along."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+
+def origin(address: str) -> tuple[str, str] | None:
+    """Scheme and authority as they are written, user names and all: clients disagree on how to take them apart."""
+    try:
+        parts = urlsplit(address)
+    except ValueError:
+        return None
+    default_port = {"https": ":443", "http": ":80"}.get(parts.scheme, "")
+    return parts.scheme, parts.netloc.lower().removesuffix(default_port)

@@ -10,6 +10,7 @@ from shared.triggers import (
     synchronization_jobs,
     synchronization_schemas,
     timers,
+    webhooks,
 )
 
 app = func.FunctionApp(http_auth_level=func.AuthLevel.FUNCTION)
@@ -18,6 +19,7 @@ for blueprint in (
     timers.blueprint,
     queues.blueprint,
     organizations.blueprint,
+    webhooks.blueprint,
     synchronization_jobs.blueprint,
     job_actions.blueprint,
     synchronization_schemas.blueprint,

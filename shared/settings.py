@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from datetime import timedelta
 from functools import cache
+from ipaddress import ip_address
 from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, HttpUrl, field_validator
@@ -27,6 +28,20 @@ class Settings(BaseModel):
     azure_client_id: Annotated[
         str | None, Field(description="Client id of the user-assigned managed identity the app runs under")
     ] = None
+    public_url: Annotated[
+        HttpUrl | None,
+        Field(
+            description="Address at which Graph reaches this service: with it, changes are told and read within seconds"
+        ),
+    ] = None
+    notification_debounce_seconds: Annotated[
+        float,
+        Field(
+            ge=0,
+            le=300,
+            description="Seconds that further notifications are waited for, before one run reads what changed",
+        ),
+    ] = 10.0
     sync_interval_minutes: Annotated[
         int,
         Field(
@@ -127,6 +142,17 @@ class Settings(BaseModel):
             raise ValueError("must start with sqlite:/// or postgresql+psycopg://")
         return value
 
+    @field_validator("public_url")
+    @classmethod
+    def _reached_safely(cls, value: HttpUrl | None) -> HttpUrl | None:
+        if value is None:
+            return None
+        if value.scheme != "https" and not _is_loopback(value.host or ""):
+            raise ValueError("must start with https://, but for an address of this machine")
+        if value.query or value.fragment or value.username or value.password:
+            raise ValueError("must be a plain address, without a query, fragment or password")
+        return value
+
     @field_validator("quarantine_retry_hours", mode="before")
     @classmethod
     def _separated_by_commas(cls, value: object) -> object:
@@ -140,6 +166,16 @@ class Settings(BaseModel):
             pydantic.ValidationError: A setting has an unusable value; the message names the setting.
         """
         return cls.model_validate({name.lower(): value for name, value in given.items()})
+
+    @property
+    def public_root(self) -> str | None:
+        """PUBLIC_URL without a slash at its end."""
+        return None if self.public_url is None else str(self.public_url).rstrip("/")
+
+    @property
+    def notification_debounce(self) -> timedelta:
+        """How long after the first notification of a part a run reads it."""
+        return timedelta(seconds=self.notification_debounce_seconds)
 
     @property
     def escrow_retry(self) -> RetryPolicy:
@@ -177,6 +213,13 @@ class Settings(BaseModel):
     def requeue_after(self) -> timedelta:
         """How long a queue message may go unanswered."""
         return timedelta(seconds=self.requeue_seconds)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 @cache

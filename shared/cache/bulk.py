@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from itertools import chain
 from operator import eq
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 from sqlalchemy import (
@@ -29,6 +29,10 @@ from sqlalchemy.exc import DBAPIError
 
 from shared.cache.faults import failure_of
 from shared.cache.types import UtcDateTime
+
+if TYPE_CHECKING:
+    from sqlalchemy.dialects.postgresql import Insert as PostgresqlInsert
+    from sqlalchemy.dialects.sqlite import Insert as SqliteInsert
 
 Row = tuple[Any, ...]
 """A row's values in the order of the table's columns."""
@@ -91,6 +95,14 @@ def fetch_pairs(connection: Connection, query: Select[tuple[str, str]]) -> Seque
     else:
         pairs = func.json_group_array(func.json_array(first, second))
     return orjson.loads(connection.execute(select(pairs)).scalar_one() or "[]")
+
+
+def merging(connection: Connection, table: Table) -> PostgresqlInsert | SqliteInsert:
+    """The INSERT of the connection's dialect, which takes an ON CONFLICT clause."""
+    # Two dialects, of which a process uses one: to import both takes as long as to answer a dozen requests.
+    from sqlalchemy.dialects import postgresql, sqlite
+
+    return postgresql.insert(table) if connection.dialect.name == "postgresql" else sqlite.insert(table)
 
 
 def insert(connection: Connection, table: Table, rows: Sequence[Row]) -> None:

@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 from sqlalchemy import ColumnElement, Connection, Row, Select, delete, insert, select, update
 
 from shared.cache import escrows, held_deletions
-from shared.cache.tables import jobs, parts, run_parts
+from shared.cache.tables import dirty_parts, jobs, parts, run_parts
 from shared.cache.tables import runs as runs_table
 from shared.models.jobs import TEMPLATE_ID, Job, Quarantine, Restart
 from shared.models.restart import RestartScope
@@ -40,7 +40,7 @@ def create(connection: Connection, key: int, tenant: UUID, interval: timedelta, 
 
 def erase(connection: Connection, key: int) -> None:
     """Deletes the job with all its state; what the cache holds of the organization stays (graph.md §2.1)."""
-    for table in (run_parts, runs_table):
+    for table in (dirty_parts, run_parts, runs_table):
         connection.execute(delete(table).where(table.c.organization_id == key))
     escrows.clear(connection, key)
     held_deletions.clear(connection, key)

@@ -125,6 +125,7 @@ class Run:
     Attributes:
         keeps_cursors: Whether it was begun, or goes on in a pause, only lest cursors grow too old: a pause does not
             stop it, and the job's interval is not counted from it.
+        notified: Whether nothing but Graph's notifications asked for it: the job's interval is not counted from it.
     """
 
     activity_identifier: str
@@ -138,6 +139,7 @@ class Run:
     counts: Counts
     parts: tuple[PartRun, ...] = ()
     keeps_cursors: bool = False
+    notified: bool = False
 
 
 class SynchronizationRequest(WireModel):

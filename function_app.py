@@ -18,6 +18,7 @@ with loaded_for_good():
         synchronization_jobs,
         synchronization_schemas,
         timers,
+        webhooks,
     )
 
 app = func.FunctionApp(http_auth_level=func.AuthLevel.FUNCTION)
@@ -26,6 +27,7 @@ for blueprint in (
     timers.blueprint,
     queues.blueprint,
     organizations.blueprint,
+    webhooks.blueprint,
     synchronization_jobs.blueprint,
     job_actions.blueprint,
     synchronization_schemas.blueprint,

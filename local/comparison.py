@@ -42,6 +42,13 @@ class Comparison:
         return not self.differences
 
 
+def is_cached(database: Database, object_id: str) -> bool:
+    """Whether any organization's cache has an object of this id."""
+    with database.read() as connection:
+        query = select(objects.c.object_id).where(objects.c.object_id == object_id, objects.c.deleted_at.is_(None))
+        return connection.execute(query).first() is not None
+
+
 def compare(database: Database, tenant_url: str, organization: str) -> Comparison:
     """Compares the parts that the organization with this name synchronizes with the tenant at ``tenant_url``."""
     comparison = Comparison()

@@ -19,7 +19,7 @@ import httpx
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from local.comparison import compare
+from local.comparison import compare, is_cached
 from shared.cache.database import Database
 
 ROOT = Path(__file__).parent.parent
@@ -93,6 +93,8 @@ def _demonstrate(options: argparse.Namespace) -> None:
         "IDENTITY_HEADER": IDENTITY_HEADER,
         "SYNC_SCHEDULE": os.environ.get("SYNC_SCHEDULE", "*/10 * * * * *"),
         "SYNC_INTERVAL_MINUTES": os.environ.get("SYNC_INTERVAL_MINUTES", "1"),
+        "PUBLIC_URL": url,
+        "NOTIFICATION_DEBOUNCE_SECONDS": os.environ.get("NOTIFICATION_DEBOUNCE_SECONDS", "2"),
     }
     tenant_command = ["local.tenant", "--port", str(options.tenant_port), "--users", str(options.users)]
     host_command = ["local.start", "--port", str(options.port), "--app", str(ROOT), "--instances", "4"]
@@ -117,6 +119,9 @@ def _demonstrate(options: argparse.Namespace) -> None:
 
         console.print("[bold]4. Is the cache what the tenant is?[/bold]")
         _check(database_url, tenant_url)
+
+        console.print("[bold]5. Something changes again, and the tenant tells of it: nobody has to ask[/bold]")
+        _see_push(client, host, database_url, tenant_url)
         if not options.once:
             _serve(host, url, tenant_url)
 
@@ -185,11 +190,40 @@ def _check(database_url: str, tenant_url: str) -> None:
     console.print(f"   Yes, field by field: {_in_words(comparison.compared)}\n", soft_wrap=True)
 
 
+def _see_push(client: httpx.Client, host: subprocess.Popen[bytes], database_url: str, tenant_url: str) -> None:
+    """Waits for the subscriptions, then for a new user to be in the cache."""
+    for _ in range(600):
+        listed = client.get(f"/organizations/{ORGANIZATION}/subscriptions").raise_for_status().json()["value"]
+        if listed and all(one["active"] for one in listed):
+            break
+        _still_running(host)
+        time.sleep(0.1)
+    else:
+        raise DemoFailed("The organization was not subscribed to.")
+    console.print(f"   Subscribed to {' and '.join(one['resource'] for one in listed)}", soft_wrap=True)
+    body = {"displayName": "Pia Pushed"}
+    created = httpx.post(f"{tenant_url}/control/users", json=body, timeout=30).raise_for_status().json()
+    began = time.monotonic()
+    database = Database(database_url)
+    try:
+        while not is_cached(database, created["id"]):
+            if time.monotonic() - began > 60:
+                raise DemoFailed("The change did not arrive within a minute.")
+            _still_running(host)
+            time.sleep(0.05)
+    finally:
+        database.close()
+    console.print(f"   {body['displayName']} was in the cache {time.monotonic() - began:.1f} s later\n")
+
+
 def _serve(host: subprocess.Popen[bytes], url: str, tenant_url: str) -> None:
     application = f"{url}/v1.0/applications/{APPLICATION['objectId']}/synchronization/jobs"
-    console.print("[bold]Try[/bold] (the timer synchronizes every minute by itself)", soft_wrap=True)
+    console.print(
+        "[bold]Try[/bold] (users and groups come by push, the rest by the timer, every minute)", soft_wrap=True
+    )
     for command in (
         f"curl {url}/organizations/{ORGANIZATION}/syncState",
+        f"curl {url}/organizations/{ORGANIZATION}/subscriptions",
         f"curl {application}",
         f'curl -X POST {tenant_url}/control/mutate -d \'{{"count": 10, "seed": 1}}\'',
         f"curl -X POST {url}/organizations/{ORGANIZATION}/sync",

@@ -6,13 +6,12 @@ import os
 from collections.abc import Mapping
 from datetime import timedelta
 from functools import cache
+from ipaddress import ip_address
 from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, HttpUrl, field_validator
 
 from shared.models.retries import RetryPolicy
-
-_LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 
 
 class Settings(BaseModel):
@@ -33,6 +32,20 @@ class Settings(BaseModel):
         HttpUrl | None,
         Field(description="Address of the Key Vault that holds the certificates and secrets that registrations name"),
     ] = None
+    public_url: Annotated[
+        HttpUrl | None,
+        Field(
+            description="Address at which Graph reaches this service: with it, changes are told and read within seconds"
+        ),
+    ] = None
+    notification_debounce_seconds: Annotated[
+        float,
+        Field(
+            ge=0,
+            le=300,
+            description="Seconds that further notifications are waited for, before one run reads what changed",
+        ),
+    ] = 10.0
     sync_interval_minutes: Annotated[
         int,
         Field(
@@ -133,12 +146,12 @@ class Settings(BaseModel):
             raise ValueError("must start with sqlite:/// or postgresql+psycopg://")
         return value
 
-    @field_validator("graph_url")
+    @field_validator("graph_url", "public_url")
     @classmethod
-    def _tokens_go_there_in_private(cls, value: HttpUrl | None) -> HttpUrl | None:
+    def _reached_in_private(cls, value: HttpUrl | None) -> HttpUrl | None:
         if value is not None:
             _refuse_extras(value)
-            if value.scheme != "https" and value.host not in _LOOPBACK:
+            if value.scheme != "https" and not _is_loopback(value.host or ""):
                 raise ValueError("must start with https:// unless it is this machine's")
         return value
 
@@ -164,6 +177,16 @@ class Settings(BaseModel):
             pydantic.ValidationError: A setting has an unusable value; the message names the setting.
         """
         return cls.model_validate({name.lower(): value for name, value in given.items()})
+
+    @property
+    def public_root(self) -> str | None:
+        """PUBLIC_URL without a slash at its end."""
+        return None if self.public_url is None else str(self.public_url).rstrip("/")
+
+    @property
+    def notification_debounce(self) -> timedelta:
+        """How long after the first notification of a part a run reads it."""
+        return timedelta(seconds=self.notification_debounce_seconds)
 
     @property
     def escrow_retry(self) -> RetryPolicy:
@@ -206,6 +229,13 @@ class Settings(BaseModel):
 def _refuse_extras(url: HttpUrl) -> None:
     if url.username or url.password or url.query or url.fragment:
         raise ValueError("must have no user, query or fragment")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 @cache

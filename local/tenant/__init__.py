@@ -29,6 +29,12 @@ Control surface, without authentication; objects are users, groups or sites:
     POST   /control/faults                   [rule, ...] are added; DELETE removes all
     GET    /control/options                  POST {"pageSize": 50, ...} sets some
     POST   /control/expireTokens             {"resource": "users"|null}: tokens given out until now answer 410
+    GET    /control/subscriptions            with their clientState; DELETE .../{id} drops one without a word
+    POST   /control/subscriptions/{id}/lifecycle  {"event": "missed"}: tells that of the subscription
+    POST   /control/subscriptions/{id}/notify     {"count": 1, "clientState": "forged", ...}: notifications of nothing,
+                                             with these members in place of the true ones
+    GET    /control/deliveries               once none is under way: how many were taken, refused, and wait to be
+                                             tried again
     GET    /control/requests                 counts per path and throttle priority, delta pages, pages read twice;
                                              DELETE begins anew
 
@@ -51,6 +57,10 @@ in the same round before its deletion are not to be had until it is restored; li
 that was removed for good end without a word, unless `announceHardDeletedLinks` is on. Links to a
 soft-deleted object are kept, but `/groups/{id}/members` and `owners` do not name it.
 
+Notifications go to `notificationUrl` in the background: changes that the control surface makes are told at once,
+in bundles, and what is not answered 2xx within 10 seconds is told again after `deliveryRetryMs`, twice that, and so on
+up to 4 hours. Subscriptions end at their `expirationDateTime`.
+
 No feed tells of a mailbox's purpose or of a team's channels; random changes of them change the user, or the team's
 group, as well.
 
@@ -69,7 +79,9 @@ What it does not imitate:
 * undeletes hidden by a narrow `$select`; replays in initial rounds; removed links in initial rounds;
 * that security groups cannot be soft-deleted: DELETE does it when asked, random rounds do not;
 * properties listed by Graph but unset here are null for ever; unknown ones are refused;
-* drives, restore points, subscriptions, writes through Graph, other delta resources, tokens by Entra itself.
+* that notifications come late, doubled or disordered, and are held back from an address that answers slowly; rich
+  notifications; subscriptions to anything but all users and all groups, and whose they are;
+* drives, restore points, writes through Graph, other delta resources, tokens by Entra itself.
 """
 
 from local.tenant.directory import Directory

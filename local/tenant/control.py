@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import orjson
 
-from local.tenant import mutations, truth
+from local.tenant import mutations, notices, truth
 from local.tenant.directory import RELATIONS, Directory, Relation, Resource, UnknownProperty
 from local.tenant.state import RequestCounters, Tenant
 from local.tenant.web import Answer, GraphError, Request, bad_request, json_answer, not_found
@@ -187,6 +187,37 @@ def _requests(tenant: Tenant, request: Request, parts: dict[str, str]) -> Answer
     })  # fmt: skip
 
 
+def _subscriptions(tenant: Tenant, request: Request, parts: dict[str, str]) -> Answer:
+    return json_answer([
+        subscription.as_json() | {"clientState": subscription.client_state}
+        for subscription in tenant.subscriptions.all()
+    ])  # fmt: skip
+
+
+def _drop_subscription(tenant: Tenant, request: Request, parts: dict[str, str]) -> Answer:
+    tenant.subscriptions.remove(parts["id"])
+    return Answer(204)
+
+
+def _lifecycle(tenant: Tenant, request: Request, parts: dict[str, str]) -> Answer:
+    subscription = tenant.subscriptions.find(parts["id"])
+    notices.tell_event(tenant, subscription, _object(request).get("event"))
+    return Answer(204)
+
+
+def _notify(tenant: Tenant, request: Request, parts: dict[str, str]) -> Answer:
+    body = _object(request)
+    count = body.pop("count", 1)
+    if type(count) is not int or count < 1:
+        raise bad_request("'count' is a number.")
+    notices.tell_as(tenant, tenant.subscriptions.find(parts["id"]), count, body)
+    return Answer(204)
+
+
+def _deliveries(tenant: Tenant, request: Request, parts: dict[str, str]) -> Answer:
+    return json_answer(tenant.deliveries.as_json())
+
+
 def _resource(parts: dict[str, str]) -> Resource:
     return cast(Resource, parts["resource"])
 
@@ -246,5 +277,10 @@ _ROUTES: tuple[tuple[str, re.Pattern[str], Handler], ...] = tuple(
         ("POST", "/expireTokens", _expire_tokens),
         ("GET", "/requests", _requests),
         ("DELETE", "/requests", _requests),
+        ("GET", "/subscriptions", _subscriptions),
+        ("DELETE", "/subscriptions/(?P<id>[^/]+)", _drop_subscription),
+        ("POST", "/subscriptions/(?P<id>[^/]+)/lifecycle", _lifecycle),
+        ("POST", "/subscriptions/(?P<id>[^/]+)/notify", _notify),
+        ("GET", "/deliveries", _deliveries),
     )
 )

@@ -10,7 +10,7 @@ from urllib.parse import unquote
 
 import orjson
 
-from local.tenant import delta_api, lists
+from local.tenant import delta_api, lists, subscriptions_api
 from local.tenant.directory import Relation, Resource
 from local.tenant.identity import require_bearer
 from local.tenant.state import Tenant
@@ -80,14 +80,20 @@ _ROUTES: tuple[tuple[re.Pattern[str], Handler], ...] = tuple(
         ),
     )
 )
+_SUBSCRIPTIONS = re.compile(
+    r"^/(?:v1\.0|beta)/subscriptions(?:/(?P<id>[^/]+)(?:/(?P<action>reauthorize))?)?/?$", re.IGNORECASE
+)
 _BATCH = re.compile(r"^/(?:v1\.0|beta)/\$batch/?$", re.IGNORECASE)
 
 
-def answer(tenant: Tenant, request: Request) -> Answer:
+async def answer(tenant: Tenant, request: Request) -> Answer:
     """The complete answer to a request, errors included."""
     try:
         require_bearer(tenant, request)
-        found = _batch(tenant, request) if _BATCH.match(request.path) else _single(tenant, request)
+        if (parts := _SUBSCRIPTIONS.match(request.path)) is not None:
+            found = await subscriptions_api.answer(tenant, request, parts["id"], parts["action"])
+        else:
+            found = _batch(tenant, request) if _BATCH.match(request.path) else _single(tenant, request)
     except GraphError as error:
         found = error.answer(request.request_id, request.client_request_id)
     except Exception:

@@ -19,6 +19,7 @@ class Options:
     removed_in_initial_round: bool = False
     bare_site_ids: bool = False
     latency_ms: int = 0
+    delivery_retry_ms: int = 1000
 
     def as_json(self) -> dict[str, Any]:
         return {_camel(name): value for name, value in asdict(self).items()}

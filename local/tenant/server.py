@@ -10,7 +10,7 @@ from typing import Any, Self
 
 import uvicorn
 
-from local.tenant import control, graph_api, identity
+from local.tenant import control, graph_api, identity, notices
 from local.tenant.directory import Directory
 from local.tenant.faults import Rule
 from local.tenant.options import Options
@@ -35,7 +35,10 @@ class TenantApp:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = await _request(scope, receive)
         if request.path == "/control" or request.path.startswith("/control/"):
+            if request.path == "/control/deliveries":
+                await self.tenant.deliveries.settle()
             outcome = control.answer(self.tenant, request)
+            notices.tell_changes(self.tenant)
             await (_send(send, outcome) if isinstance(outcome, Answer) else _stream(send, outcome))
             return
         await self._serve(request, send)
@@ -55,18 +58,18 @@ class TenantApp:
             answer = by_kind["status"].error().answer(request.request_id, request.client_request_id)
             answer.headers.update({"request-id": request.request_id, "client-request-id": request.client_request_id})
         else:
-            answer = self._answer(request)
+            answer = await self._answer(request)
         for rule in rules:
             if rule.kind in _BODY_KINDS:
                 rule.spoil(answer)
         await _send(send, answer, truncate="truncate" in by_kind)
 
-    def _answer(self, request: Request) -> Answer:
+    async def _answer(self, request: Request) -> Answer:
         if request.path == "/msi/token":
             return identity.answer(self.tenant, request)
         if request.path == "/":
             return json_answer({"tenantId": self.tenant.directory.tenant_id, "graph": "/v1.0", "control": "/control"})
-        return graph_api.answer(self.tenant, request)
+        return await graph_api.answer(self.tenant, request)
 
 
 def create_app(

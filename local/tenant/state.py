@@ -8,9 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from local.tenant.changes import ChangedObject
+from local.tenant.deliveries import Deliveries
 from local.tenant.directory import Directory
 from local.tenant.faults import Faults
 from local.tenant.options import Options
+from local.tenant.subscriptions import Subscriptions
 from local.tenant.tokens import Signer
 
 _GUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
@@ -49,6 +51,8 @@ class Tenant:
         self.faults = Faults(directory.seed)
         self.requests = RequestCounters()
         self.signer = Signer(directory.seed)
+        self.subscriptions = Subscriptions()
+        self.deliveries = Deliveries(options)
         # Raised to make every token of a resource stale.
         self.generations = {"users": 0, "groups": 0, "sites": 0}
         self._plans: OrderedDict[tuple[object, ...], list[ChangedObject]] = OrderedDict()

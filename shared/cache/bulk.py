@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from itertools import chain
 from operator import eq
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 from sqlalchemy import (
@@ -30,6 +30,10 @@ from sqlalchemy.exc import DBAPIError
 
 from shared.cache.faults import failure_of
 from shared.cache.types import UtcDateTime
+
+if TYPE_CHECKING:
+    from sqlalchemy.dialects.postgresql import Insert as PostgresqlInsert
+    from sqlalchemy.dialects.sqlite import Insert as SqliteInsert
 
 Row = tuple[Any, ...]
 """A row's values in the order of the table's columns."""
@@ -103,6 +107,14 @@ def insert_keys(connection: Connection, table: Table, constants: Mapping[str, An
     given = keys(connection, [(word,) for word in words], 1).subquery("given")
     values = [literal(value, table.c[name].type).label(name) for name, value in constants.items()]
     connection.execute(into(table).from_select([*constants, last.name], select(*values, *given.c)))
+
+
+def merging(connection: Connection, table: Table) -> PostgresqlInsert | SqliteInsert:
+    """The INSERT of the connection's dialect, which takes an ON CONFLICT clause."""
+    # Two dialects, of which a process uses one: to import both takes as long as to answer a dozen requests.
+    from sqlalchemy.dialects import postgresql, sqlite
+
+    return postgresql.insert(table) if connection.dialect.name == "postgresql" else sqlite.insert(table)
 
 
 def insert(connection: Connection, table: Table, rows: Sequence[Row]) -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, bindparam, false, func, select, true, union_all
+from sqlalchemy import ColumnElement, Connection, Select, bindparam, func, literal_column, select, union_all
 
-from shared.cache import cursors, jobs, parity, purge, waiting_parts
+from shared.cache import cursors, dirty_parts, jobs, parity, purge, subscriptions, waiting_parts
 from shared.cache.types import UtcDateTime
 
 
@@ -15,12 +15,15 @@ class Due(NamedTuple):
     """The numbers of the organizations that something is due of, the longest waiting first.
 
     Attributes:
-        registered: Those whose run, cursors, waiting parts or second look are due.
+        registered: Those whose run, cursors, waiting parts, changed parts or second look are due.
         removed: Those that were removed and still have rows.
+        subscribing: Those with a subscription that is to be created, renewed or removed, whether they are registered
+            or not.
     """
 
     registered: list[int]
     removed: list[int]
+    subscribing: list[int]
 
 
 def find(connection: Connection, now: datetime) -> Due:
@@ -31,15 +34,26 @@ def find(connection: Connection, now: datetime) -> Due:
     # Written out: of a parameter PostgreSQL may assume that a third of every table is due, and plan for that (a tick
     # with 1,000 organizations, of which 100 were due, then took 10 ms in place of 5).
     moment = bindparam("now", now, UtcDateTime, literal_execute=True)
-    kinds = [kind.add_columns(false().label("removed")) for kind in (
-        jobs.due(moment), waiting_parts.due(moment), cursors.due(moment), parity.due(moment)
-    )]  # fmt: skip
-    due = union_all(*kinds, purge.removed().add_columns(true().label("removed"))).subquery("due")
+    kinds = {
+        "registered": (
+            jobs.due(moment),
+            waiting_parts.due(moment),
+            cursors.due(moment),
+            dirty_parts.due(moment),
+            parity.due(moment),
+        ),
+        "removed": (purge.removed(),),
+        "subscribing": (subscriptions.due(moment),),
+    }
+    due = union_all(*(_named(name, one) for name, some in kinds.items() for one in some)).subquery("due")
     rows = connection.execute(
-        select(due.c.organization_id, due.c.removed)
-        .group_by(due.c.organization_id, due.c.removed)
+        select(due.c.organization_id, due.c.kind)
+        .group_by(due.c.organization_id, due.c.kind)
         .order_by(func.min(due.c.since))
     ).all()
-    return Due(
-        [row.organization_id for row in rows if not row.removed], [row.organization_id for row in rows if row.removed]
-    )
+    return Due(**{name: [row.organization_id for row in rows if row.kind == name] for name in kinds})
+
+
+def _named(name: str, due: Select[Any, Any]) -> Select[Any, Any]:
+    kind: ColumnElement[str] = literal_column(f"'{name}'")
+    return due.add_columns(kind.label("kind"))

@@ -5,12 +5,12 @@ from __future__ import annotations
 from sqlalchemy import Connection, delete, update
 
 from shared.cache import escrows, held_deletions, jobs
-from shared.cache.tables import parts, run_parts, runs
+from shared.cache.tables import dirty_parts, parts, run_parts, runs
 
 
 def erase_job(connection: Connection, key: int) -> None:
     """Deletes the job with all its state; what the cache holds of the organization stays (graph.md §2.1)."""
-    for table in (run_parts, runs):
+    for table in (dirty_parts, run_parts, runs):
         connection.execute(delete(table).where(table.c.organization_id == key))
     escrows.clear(connection, key)
     held_deletions.clear(connection, key)

@@ -7,10 +7,10 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BindParameter, Connection, Row, bindparam, delete, insert, select, update
+from sqlalchemy import BindParameter, Connection, Row, bindparam, delete, insert, null, select, update
 from sqlalchemy.exc import IntegrityError
 
-from shared.cache import jobs
+from shared.cache import jobs, subscriptions
 from shared.cache.selections import add_part
 from shared.cache.tables import jobs as jobs_table
 from shared.cache.tables import organizations, parts, run_parts, runs
@@ -44,6 +44,7 @@ IS_REGISTERED = organizations.c.removed_at.is_(None)
 _REGISTERED = select(*COLUMNS, jobs_table.c.job_id).select_from(JOINED).where(IS_REGISTERED)
 # Made once: to put a statement together takes longer than the database takes to answer it.
 _FOUND = {way: _REGISTERED.where(condition) for way, condition in WAYS.items()}
+_REMOVED = select(*COLUMNS, null().label("job_id")).where(~IS_REGISTERED, WAYS["key"])
 
 
 def register(
@@ -107,6 +108,18 @@ def find_by_key(connection: Connection, key: int) -> Organization:
     return _find(connection, "key", key)
 
 
+def find_removed(connection: Connection, key: int) -> Organization:
+    """The organization that was removed, while it has rows or subscriptions left; it has no job any more.
+
+    Raises:
+        NotFound: There is none, or it is registered.
+    """
+    row = connection.execute(_REMOVED, {"wanted": key}).one_or_none()
+    if row is None:
+        raise not_found("key")
+    return read_organization(row)
+
+
 def find_by_job(connection: Connection, job_id: str) -> Organization:
     """The organization whose job has this id, in any letter case.
 
@@ -147,12 +160,14 @@ def list_by_service_principal(connection: Connection, object_id: str) -> Sequenc
 
 
 def remove(connection: Connection, organization: Organization, now: datetime) -> None:
-    """Takes the organization off the register together with its job and runs; ``purge`` takes its cached rows out."""
+    """Takes the organization off the register together with its job and runs; ``purge`` takes its cached rows out, and
+    its subscriptions are removed from Graph."""
     connection.execute(
         update(organizations).where(organizations.c.organization_id == organization.key).values(removed_at=now)
     )
     for table in (run_parts, runs, parts, jobs_table):
         connection.execute(delete(table).where(table.c.organization_id == organization.key))
+    subscriptions.want(connection, organization.key, (), None, now)
 
 
 def lock(connection: Connection, key: int) -> Organization:

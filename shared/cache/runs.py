@@ -8,7 +8,7 @@ from operator import attrgetter
 from typing import Any
 from uuid import uuid4
 
-from sqlalchemy import ColumnElement, Connection, Row, ScalarSelect, insert, literal_column, select, update
+from sqlalchemy import ColumnElement, Connection, Row, ScalarSelect, and_, insert, literal_column, select, update
 
 from shared.cache.tables import run_parts, runs
 from shared.models.errors import TOO_MANY_REQUESTS
@@ -44,8 +44,9 @@ def create(
     now: datetime,
     *,
     keeps_cursors: bool = False,
+    notified: bool = False,
 ) -> str:
-    """Adds a queued run and returns its activityIdentifier; ``keeps_cursors`` as in ``Run``."""
+    """Adds a queued run and returns its activityIdentifier; ``keeps_cursors`` and ``notified`` as in ``Run``."""
     run_id = str(uuid4())
     connection.execute(
         insert(runs).values(
@@ -55,6 +56,7 @@ def create(
             status=RunStatus.QUEUED,
             queued_at=now,
             keeps_cursors=keeps_cursors,
+            notified=notified,
         )
     )
     add_parts(connection, organization.key, run_id, part_types)
@@ -99,11 +101,17 @@ def set_keeps_cursors(connection: Connection, key: int, *, keeps_cursors: bool) 
     )
 
 
+def set_asked_for(connection: Connection, key: int, run_id: str) -> None:
+    """Says of a run that people or the schedule ask for it too, and not only notifications."""
+    mine = and_(runs.c.organization_id == key, runs.c.run_id == run_id, runs.c.notified)
+    connection.execute(update(runs).where(mine).values(notified=False))
+
+
 def last_start_by_plan(connection: Connection, key: int) -> datetime | None:
-    """When the last of the organization's runs began that did more than to keep cursors."""
+    """When the last of the organization's runs began that did more than to keep cursors or to follow notifications."""
     query = (
         select(runs.c.started_at)
-        .where(runs.c.organization_id == key, ~runs.c.keeps_cursors, runs.c.started_at.is_not(None))
+        .where(runs.c.organization_id == key, ~runs.c.keeps_cursors, ~runs.c.notified, runs.c.started_at.is_not(None))
         .order_by(runs.c.queued_at.desc())
         .limit(1)
     )
@@ -242,6 +250,7 @@ def read_run(row: Row[Any], organization: Organization, part_runs: tuple[PartRun
         counts=Counts(*_counts_of(row)) if status.finished else sum((part.counts for part in part_runs), Counts()),
         parts=part_runs,
         keeps_cursors=row.keeps_cursors,
+        notified=row.notified,
     )
 
 

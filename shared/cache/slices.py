@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, and_, or_, select, update
 
-from shared.cache import organizations, part_states, runs, throttles, waiting_parts
+from shared.cache import dirty_parts, organizations, part_states, runs, throttles, waiting_parts
 from shared.cache.escrows import EscrowCounts
 from shared.cache.selections import selected, selection_text
 from shared.cache.tables import parts, run_parts
@@ -76,7 +76,10 @@ def take(
         if until is not None:
             _put_to_sleep(connection, row, SharedWait(part.family, until), now)
             return None
-    begun = _beginning(connection, row, state, part, now, relist_after) if row.status == RunStatus.QUEUED else {}
+    begun: dict[str, Any] = {}
+    if row.status == RunStatus.QUEUED:
+        begun = _beginning(connection, row, state, part, now, relist_after)
+        dirty_parts.forget(connection, key, [part.name])
     taken = connection.execute(
         update(run_parts)
         .where(_same_part(key, row.run_id, row.part))

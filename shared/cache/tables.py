@@ -193,6 +193,7 @@ runs = Table(
     Column("run_id", Word, primary_key=True),
     Column("queued_at", UtcDateTime, nullable=False),
     Column("keeps_cursors", Boolean, nullable=False, server_default=false()),
+    Column("notified", Boolean, nullable=False, server_default=false()),
     *_execution_columns(),
     *_execution_checks(),
 )
@@ -341,3 +342,39 @@ held_deletions = Table(
 )
 """Deletions that a run has learned of: carried out at its end, or held back when they are too many. Of a link, the
 ``object_id`` is ``relation/source_id/target_id``."""
+
+subscriptions = Table(
+    "subscriptions",
+    metadata,
+    _organization_id(),
+    Column("collection", Word, primary_key=True),
+    Column("wanted", Boolean, nullable=False),
+    Column("subscription_id", Word, unique=True),
+    Column("client_state_hash", LargeBinary),
+    Column("url", Text),
+    Column("expires_at", UtcDateTime),
+    Column("granted_at", UtcDateTime),
+    Column("due_at", UtcDateTime, nullable=False, index=True),
+    Column("attempt", BigInteger, nullable=False, server_default="0"),
+    Column("failures", Integer, nullable=False, server_default="0"),
+    Column("error_code", Word),
+    Column("error_message", Text),
+    Column("error_tenant_actionable", Boolean),
+    CheckConstraint(
+        "(subscription_id IS NULL) = (client_state_hash IS NULL) AND (subscription_id IS NULL) = (url IS NULL)"
+        " AND (subscription_id IS NULL) = (expires_at IS NULL) AND (subscription_id IS NULL) = (granted_at IS NULL)",
+        name="granted_whole",
+    ),
+    CheckConstraint("(failures > 0) = (error_code IS NOT NULL)", name="failures"),
+)
+"""Subscriptions to Graph's change notifications; of the secret that proves a notification only a hash is kept."""
+
+dirty_parts = Table(
+    "dirty_parts",
+    metadata,
+    _bulk_organization_id(),
+    Column("part", Word, primary_key=True),
+    Column("due_at", UtcDateTime, nullable=False),
+)
+"""Parts that have changed in Graph since a run last began to read them, as notifications say, and when the next run is
+due for it. In a table of its own: the rows of ``parts`` are held by every page that is written."""

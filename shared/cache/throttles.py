@@ -10,6 +10,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, select
 
+from shared.cache import bulk
 from shared.cache.tables import throttles
 from shared.models.parts import Family
 
@@ -25,11 +26,7 @@ def until(connection: Connection, key: int, family: Family, now: datetime) -> da
 
 def extend(connection: Connection, key: int, family: Family, until: datetime) -> None:
     """Has every slice wait until then; a longer wait that is there already stays."""
-    # Two dialects, of which a process uses one: to import both takes as long as to answer a dozen requests.
-    from sqlalchemy.dialects import postgresql, sqlite
-
-    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-    wait = insert(throttles).values(organization_id=key, family=family, until=until)
+    wait = bulk.merging(connection, throttles).values(organization_id=key, family=family, until=until)
     connection.execute(
         wait.on_conflict_do_update(
             index_elements=list(throttles.primary_key),

@@ -154,8 +154,8 @@ class GraphConnection:
         self._adapter.base_url = base_url
         self.graph = GraphServiceClient(request_adapter=self._adapter)
 
-    async def send(self, request: RequestInformation) -> Answer:
-        """The answer to a request.
+    async def send(self, request: RequestInformation, *, may_be_empty: bool = False) -> Answer:
+        """The answer to a request; ``may_be_empty`` where it is nothing but that all went well.
 
         Raises:
             kiota_abstractions.api_error.APIError: Graph answered with an error.
@@ -167,9 +167,9 @@ class GraphConnection:
         inspection = HeadersInspectionHandlerOption(inspect_request_headers=False)
         request.add_request_options([inspection])
         body = await self._adapter.send_primitive_async(request, "bytes", {"XXX": ODataError})
-        if body is None:
+        if body is None and not may_be_empty:
             raise NoBody
-        return Answer(body, _resource_units(inspection))
+        return Answer(body or b"", _resource_units(inspection))
 
     async def close(self) -> None:
         """Closes the connections to Graph and to the authority."""

@@ -21,6 +21,7 @@ from shared.graph.issuers import RenewableCredential
 from shared.graph.origins import origin
 from shared.graph.pages import ReceivedPage, parse_links, parse_object, parse_page, receive
 from shared.graph.sending import Sender, prioritized
+from shared.graph.subscriptions import GraphSubscriptions
 from shared.models.errors import (
     CursorExpired,
     GraphNotFound,
@@ -52,6 +53,9 @@ class GraphClient:
     """Reads one organization's parts page by page, and objects of theirs one by one.
 
     Where a method takes ``low_priority``, Graph is told to serve others first when it has to throttle (graph.md §6).
+
+    Attributes:
+        subscriptions: The organization's subscriptions to change notifications.
 
     Every method raises:
         GraphUnavailable: No answer, or an error of Graph's own; GraphThrottled when it asked for a longer wait.
@@ -86,6 +90,7 @@ class GraphClient:
         )
         self._graph = connection.graph
         self._sender = Sender(connection, credential, self._timeout, clock)
+        self.subscriptions = GraphSubscriptions(self._graph, self._sender)
 
     async def first_page(self, part: Part, *, low_priority: bool = False) -> ReceivedPage:
         """The first page of the part's delta query, or of the list of all sites where Graph has none for sites.

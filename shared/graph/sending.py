@@ -46,13 +46,20 @@ class Sender:
         self._timeout = timeout
         self._clock = clock
 
-    async def send(self, part: Part, request: RequestInformation, path: str) -> Answer:
-        """The answer to a request; ``path`` is how the request is called in errors, since addresses hold cursors."""
+    async def send(self, part: Part, request: RequestInformation, path: str, *, may_be_empty: bool = False) -> Answer:
+        """The answer to a request; ``path`` is how the request is called in errors, since addresses hold cursors.
+
+        Args:
+            part: Says which permission is missing, should it be refused.
+            request: The request.
+            path: Its path, with ``{id}`` in place of an id.
+            may_be_empty: Whether there may be nothing in the answer.
+        """
         from kiota_abstractions.api_error import APIError
 
         with self._told(_method(request), path):
             try:
-                return await self._answer(request)
+                return await self._answer(request, may_be_empty=may_be_empty)
             except APIError as error:
                 code, headers = _code(error), _lower(error.response_headers or {})
                 status, now = error.response_status_code or 0, self._clock()
@@ -100,20 +107,20 @@ class Sender:
             except ValueError:
                 raise GraphUnavailable("MalformedAnswer", f"GET {path} answered no JSON.") from None
 
-    async def _answer(self, request: RequestInformation) -> Answer:
+    async def _answer(self, request: RequestInformation, *, may_be_empty: bool = False) -> Answer:
         """As the connection's ``send``; a token that Graph refuses is replaced once, for it may have been revoked."""
         from kiota_abstractions.api_error import APIError
 
         async with asyncio.timeout(self._timeout):
             issuer = self._credential.issuer
             try:
-                return await self._connection.send(request)
+                return await self._connection.send(request, may_be_empty=may_be_empty)
             except APIError as error:
                 if error.response_status_code != 401:
                     raise
             await self._credential.renew(issuer)
             request.headers.remove("Authorization")
-            return await self._connection.send(request)
+            return await self._connection.send(request, may_be_empty=may_be_empty)
 
     @contextmanager
     def _told(self, method: str, path: str) -> Generator[None]:

@@ -129,6 +129,7 @@ class Run:
     Attributes:
         keeps_cursors: Whether it was begun, or goes on in a pause, only lest cursors grow too old: a pause does not
             stop it, and the job's interval is not counted from it.
+        notified: Whether nothing but Graph's notifications asked for it: the job's interval is not counted from it.
     """
 
     activity_identifier: str
@@ -142,3 +143,4 @@ class Run:
     counts: Counts
     parts: tuple[PartRun, ...] = ()
     keeps_cursors: bool = False
+    notified: bool = False

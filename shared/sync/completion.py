@@ -26,6 +26,7 @@ from shared.models.synchronization import SynchronizationError
 from shared.services import Services
 from shared.sync.outcome import job_after_run, part_outcome, prunes_escrows, run_error, run_status, total
 from shared.sync.quarantine import Backlog, QuarantineRules
+from shared.sync.subscriptions import subscribe
 
 
 def finish_part(
@@ -77,7 +78,9 @@ def _finish_run(connection: Connection, services: Services, organization: Organi
         # Nobody names the objects again unless they are all read again.
         part_states.require_full_run(connection, key, backlog.escrows)
         escrows.clear(connection, key)
-    counted_from = runs.last_start_by_plan(connection, key) if run.keeps_cursors else run.start_time
+    by_plan = not run.keeps_cursors and not run.notified
+    counted_from = run.start_time if by_plan else runs.last_start_by_plan(connection, key)
     job = job_after_run(before, run, backlog, rules, now, counted_from)
     jobs.save(connection, key, job)
+    subscribe(connection, services, organization, job)
     return job

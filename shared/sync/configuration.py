@@ -8,7 +8,7 @@ from datetime import timedelta
 
 from sqlalchemy import Connection
 
-from shared.cache import escrows, held_deletions, jobs, organizations, part_states, runs, selections
+from shared.cache import escrows, held_deletions, jobs, organizations, part_states, runs, selections, subscriptions
 from shared.cache.erasure import erase_job
 from shared.models.errors import Conflict
 from shared.models.job_settings import JobSettings
@@ -43,7 +43,7 @@ def create_job(services: Services, key: int, settings: JobSettings) -> Organizat
 
 
 def delete_job(services: Services, key: int) -> None:
-    """Stops the job and erases all its state; what has been synchronized stays (graph.md §2.1).
+    """Stops the job and erases all its state, its subscriptions too; what has been synchronized stays (graph.md §2.1).
 
     Raises:
         NotFound: The organization is not registered.
@@ -51,6 +51,7 @@ def delete_job(services: Services, key: int) -> None:
     with services.database.write() as connection:
         organizations.lock(connection, key)
         erase_job(connection, key)
+        subscriptions.want(connection, key, (), None, services.now())
 
 
 def change_settings(services: Services, key: int, settings: JobSettings) -> list[SliceMessage]:

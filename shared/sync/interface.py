@@ -6,17 +6,20 @@ from shared.models.parity import ParityMessage
 from shared.models.slices import SliceMessage
 from shared.sync.configuration import change_selection, change_settings, create_job, delete_job
 from shared.sync.control import pause, quarantine_on_demand, refuse_to_run, restart, start, start_job
+from shared.sync.notifications import Received, read_changes, receive
 from shared.sync.on_demand import provision
 from shared.sync.parity_checks import check_parity, plan_checks
 from shared.sync.planning import find_due, plan_for
 from shared.sync.purging import purge_for
 from shared.sync.slices import fail_dead_letter, run_slice
+from shared.sync.subscriptions import maintain
 from shared.sync.validation import Failures, GivenSecret, validate
 
 __all__ = [
     "Failures",
     "GivenSecret",
     "ParityMessage",
+    "Received",
     "SliceMessage",
     "change_selection",
     "change_settings",
@@ -25,12 +28,15 @@ __all__ = [
     "delete_job",
     "fail_dead_letter",
     "find_due",
+    "maintain",
     "pause",
     "plan_checks",
     "plan_for",
     "provision",
     "purge_for",
     "quarantine_on_demand",
+    "read_changes",
+    "receive",
     "refuse_to_run",
     "restart",
     "run_slice",

@@ -7,7 +7,7 @@ parts asked for, whether they have been read yet or not, else the queued one, wh
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from shared.models.parts import CATALOGUE, PartName
 from shared.models.runs import Run, RunStatus, RunType
@@ -65,6 +65,11 @@ def decide_start(
     added = {name: part_type for name, part_type in asked.items() if name not in has}
     together = {**has, **added, **dict.fromkeys(in_full, RunType.FULL)}
     return Widen(queued.activity_identifier, _run_type(together.values()), in_full, added)
+
+
+def still_to_begin(running: Run) -> Run:
+    """The running run as one sees it who asks because of a change: what it has begun to read may lack that change."""
+    return replace(running, parts=tuple(part for part in running.parts if part.status is RunStatus.QUEUED))
 
 
 def _run_type(part_types: Iterable[RunType]) -> RunType:

@@ -14,7 +14,7 @@ from datetime import timedelta
 
 from sqlalchemy import Connection
 
-from shared.cache import cursors, due, jobs, organizations, parity, part_states, runs, waiting_parts
+from shared.cache import cursors, dirty_parts, due, jobs, organizations, parity, part_states, runs, waiting_parts
 from shared.cache.due import Due
 from shared.models.errors import DatabaseUnavailable, NotFound
 from shared.models.organizations import Organization
@@ -22,8 +22,9 @@ from shared.models.parity import ParityMessage
 from shared.models.parts import PartName
 from shared.models.runs import RunStatus, RunType
 from shared.models.slices import SliceMessage
+from shared.models.subscriptions import with_derived
 from shared.services import Services
-from shared.sync.joining import Join, Queue, decide_start
+from shared.sync.joining import Join, Queue, decide_start, still_to_begin
 from shared.sync.lifecycle import Condition
 
 _CURSOR_LIFE = timedelta(days=7)
@@ -65,6 +66,7 @@ def plan_for(services: Services, key: int) -> Plan:
             return Plan()
         now, requeue_after = services.now(), services.settings.requeue_after
         messages = _start_due(connection, services, organization)
+        messages += _read_changes(connection, services, organization)
         messages += _refresh_cursors(connection, services, organization)
         messages += waiting_parts.wake(connection, key, now, requeue_after)
         drifted = parity.take_due(connection, key, now, now + requeue_after)
@@ -82,6 +84,22 @@ def _start_due(connection: Connection, services: Services, organization: Organiz
     if next_run_time is None or next_run_time > services.now():
         return []
     _, messages = start_run(connection, services, organization, RunType.INCREMENTAL, organization.entity.parts)
+    return messages
+
+
+def _read_changes(connection: Connection, services: Services, organization: Organization) -> list[SliceMessage]:
+    """Reads what notifications say has changed: once one part is due, all that wait, which spares a run for each."""
+    key, enabled = organization.key, organization.entity.parts
+    marked = {name: due_at for (_, name), due_at in dirty_parts.find(connection, [key]).items()}
+    dirty_parts.forget(connection, key, marked.keys() - set(enabled))
+    job = jobs.read(connection, key)
+    is_going = Condition.of(job.schedule_state, job.status_code) is Condition.STARTED
+    if not is_going or min(marked.values(), default=services.now()) > services.now():
+        return []
+    changed = with_derived(marked, enabled)
+    if not changed:
+        return []
+    _, messages = start_run(connection, services, organization, RunType.INCREMENTAL, changed, notified=True)
     return messages
 
 
@@ -111,11 +129,13 @@ def start_run(
     wanted: Collection[PartName],
     *,
     keeps_cursors: bool = False,
+    notified: bool = False,
 ) -> tuple[str, list[SliceMessage]]:
     """Queues a run of these parts, or joins the one under way; the organization's row is locked already.
 
     Args:
         keeps_cursors: As in ``Run``, for a run that is queued.
+        notified: As in ``Run``; what a run has begun to read then does not count as read, for it may lack the change.
 
     Returns:
         The run's activityIdentifier, and the messages to send.
@@ -124,18 +144,27 @@ def start_run(
     unfinished = runs.find_unfinished(connection, organization)
     running, queued = unfinished.get(RunStatus.RUNNING), unfinished.get(RunStatus.QUEUED)
     without_cursor = part_states.parts_without_cursor(connection, key)
-    decision = decide_start(run_type, wanted, without_cursor, running, queued)
+    to_join = still_to_begin(running) if running is not None and notified else running
+    decision = decide_start(run_type, wanted, without_cursor, to_join, queued)
     match decision:
         case Join():
             run_id = decision.activity_identifier
         case Queue():
             run_id = runs.create(
-                connection, organization, decision.run_type, decision.parts, now, keeps_cursors=keeps_cursors
+                connection,
+                organization,
+                decision.run_type,
+                decision.parts,
+                now,
+                keeps_cursors=keeps_cursors,
+                notified=notified,
             )
         case _:
             run_id = decision.activity_identifier
             runs.widen(connection, key, run_id, decision.run_type, decision.in_full)
             runs.add_parts(connection, key, run_id, decision.added)
+    if not notified and not keeps_cursors:
+        runs.set_asked_for(connection, key, run_id)
     jobs.save(connection, key, replace(jobs.read(connection, key), next_run_time=None))
     waits = running is not None or isinstance(decision, Join)
     return run_id, [] if waits else waiting_parts.enqueue(connection, key, run_id, now, services.settings.requeue_after)

@@ -15,6 +15,10 @@ PLANS = "organization-plans"
 PLANS_POISON = "organization-plans-poison"
 PURGES = "organization-purges"
 PARITY_CHECKS = "parity-checks"
+CHANGES = "organization-changes"
+CHANGES_POISON = "organization-changes-poison"
+SUBSCRIPTIONS = "organization-subscriptions"
+SUBSCRIPTIONS_POISON = "organization-subscriptions-poison"
 CONNECTION = "AzureWebJobsStorage"
 
 Messages = func.Out[List[str]]  # noqa: UP006

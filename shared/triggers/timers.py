@@ -9,7 +9,7 @@ import os
 import azure.functions as func
 
 from shared.services import services
-from shared.triggers.messages import CONNECTION, PARITY_CHECKS, PLANS, PURGES, Messages, send, send_keys
+from shared.triggers.messages import CONNECTION, PARITY_CHECKS, PLANS, PURGES, SUBSCRIPTIONS, Messages, send, send_keys
 from shared.triggers.rooms import sync
 
 blueprint = func.Blueprint()
@@ -22,11 +22,14 @@ PARITY_SCHEDULE = os.environ.get("PARITY_SCHEDULE", "0 30 2 * * *")
 @blueprint.timer_trigger(arg_name="timer", schedule="%SYNC_SCHEDULE%")
 @blueprint.queue_output(arg_name="plans", queue_name=PLANS, connection=CONNECTION)
 @blueprint.queue_output(arg_name="purges", queue_name=PURGES, connection=CONNECTION)
-def plan_synchronizations(timer: func.TimerRequest, plans: Messages, purges: Messages) -> None:
-    """Finds the organizations that something is due of, and has each planned, or purged if it was removed."""
+@blueprint.queue_output(arg_name="subscribing", queue_name=SUBSCRIPTIONS, connection=CONNECTION)
+def plan_synchronizations(timer: func.TimerRequest, plans: Messages, purges: Messages, subscribing: Messages) -> None:
+    """Finds the organizations that something is due of, and has each planned, or purged if it was removed, and its
+    subscriptions looked after."""
     due = sync().find_due(services())
     send_keys(plans, due.registered)
     send_keys(purges, due.removed)
+    send_keys(subscribing, due.subscribing)
 
 
 @blueprint.function_name("check_parity")

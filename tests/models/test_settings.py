@@ -53,9 +53,30 @@ def test_an_unknown_database_is_refused_by_the_settings_name_and_without_its_val
         ("SLICE_ATTEMPTS", "none"),
         ("GRAPH_URL", "graph.microsoft.com"),
         ("GRAPH_MAX_WAIT_SECONDS", "-1"),
+        ("PUBLIC_URL", "http://cache.contoso.com"),
+        ("PUBLIC_URL", "http://localhost.contoso.com"),
+        ("PUBLIC_URL", "https://user:password@cache.contoso.com"),
+        ("PUBLIC_URL", "https://cache.contoso.com?x=1"),
+        ("PUBLIC_URL", "cache.contoso.com"),
+        ("NOTIFICATION_DEBOUNCE_SECONDS", "-1"),
+        ("NOTIFICATION_DEBOUNCE_SECONDS", "301"),
     ],
 )
 def test_an_unusable_value_is_refused_by_the_settings_name(name: str, value: str) -> None:
     with pytest.raises(ValidationError) as refused:
         Settings.of({name: value})
     assert name in str(refused.value).upper()
+
+
+@pytest.mark.parametrize(
+    ("given", "root"),
+    [
+        ("https://cache.contoso.com/", "https://cache.contoso.com"),
+        ("https://contoso.com/cache/", "https://contoso.com/cache"),
+        ("http://127.0.0.1:7071", "http://127.0.0.1:7071"),
+        ("http://localhost:7071", "http://localhost:7071"),
+        ("http://[::1]:7071/", "http://[::1]:7071"),
+    ],
+)
+def test_the_public_address_is_https_or_of_this_machine(given: str, root: str) -> None:
+    assert Settings.of({"PUBLIC_URL": given}).public_root == root

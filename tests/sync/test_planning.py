@@ -427,7 +427,7 @@ def test_a_removed_organization_is_left_to_the_purge(planner: Planner, contoso: 
     with planner.services.database.write() as connection:
         organizations.remove(connection, contoso, planner.clock())
     planner.clock.forward(days=1)
-    assert find_due(planner.services) == ([], [contoso.key])
+    assert find_due(planner.services) == ([], [contoso.key], [])
     assert plan_for(planner.services, contoso.key) == Plan()
 
 

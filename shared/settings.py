@@ -6,11 +6,15 @@ import os
 from collections.abc import Mapping
 from datetime import timedelta
 from functools import cache
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
+from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, HttpUrl, field_validator
 
+from shared.models.organizations import Region
 from shared.models.retries import RetryPolicy
+
+_THIS_MACHINE = ("localhost", "127.0.0.1", "[::1]")
 
 
 class Settings(BaseModel):
@@ -26,6 +30,21 @@ class Settings(BaseModel):
     ] = None
     azure_client_id: Annotated[
         str | None, Field(description="Client id of the user-assigned managed identity the app runs under")
+    ] = None
+    auth_mode: Annotated[
+        Literal["entra", "none"],
+        Field(description="Who may call: holders of Entra's tokens, or everybody, which is refused in Azure"),
+    ] = "entra"
+    auth_tenant_id: Annotated[
+        UUID | None, Field(description="The operator's tenant, whose callers see every organization")
+    ] = None
+    auth_audience: Annotated[
+        tuple[Annotated[str, Field(min_length=1)], ...],
+        Field(description="Client id or application ID URI of the API's app registration; several by commas"),
+    ] = ()
+    auth_region: Annotated[Region, Field(description="The cloud whose Entra issues the tokens")] = Region.WORLDWIDE
+    auth_jwks_url: Annotated[
+        HttpUrl | None, Field(description="Where the keys of tokens are, in place of the cloud's own address")
     ] = None
     sync_interval_minutes: Annotated[
         int,
@@ -127,10 +146,17 @@ class Settings(BaseModel):
             raise ValueError("must start with sqlite:/// or postgresql+psycopg://")
         return value
 
-    @field_validator("quarantine_retry_hours", mode="before")
+    @field_validator("quarantine_retry_hours", "auth_audience", mode="before")
     @classmethod
     def _separated_by_commas(cls, value: object) -> object:
-        return value.split(",") if isinstance(value, str) else value
+        return [item.strip() for item in value.split(",")] if isinstance(value, str) else value
+
+    @field_validator("auth_jwks_url")
+    @classmethod
+    def _keys_cannot_be_changed_on_their_way(cls, value: HttpUrl | None) -> HttpUrl | None:
+        if value is not None and value.scheme != "https" and value.host not in _THIS_MACHINE:
+            raise ValueError("must be an https address, or one of this machine")
+        return value
 
     @classmethod
     def of(cls, given: Mapping[str, str]) -> Self:

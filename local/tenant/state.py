@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from local.tenant.changes import ChangedObject
 from local.tenant.directory import Directory
 from local.tenant.faults import Faults
+from local.tenant.issuer import TokenIssuer
 from local.tenant.options import Options
 from local.tenant.tokens import Signer
 
@@ -46,6 +47,7 @@ class Tenant:
         self.directory = directory
         self.identity_header = identity_header
         self.options = options
+        self.issuer = TokenIssuer()
         self.faults = Faults(directory.seed)
         self.requests = RequestCounters()
         self.signer = Signer(directory.seed)

@@ -10,6 +10,7 @@ from typing import Any
 import azure.functions as func
 from sqlalchemy import Connection
 
+from shared.api.callers import current_scope, refuse_to_register
 from shared.api.messages import entity_answer, json_answer, read_body
 from shared.api.odata import next_link, query_options, window
 from shared.api.routing import route
@@ -32,6 +33,7 @@ def register_organization(req: func.HttpRequest) -> func.HttpResponse:
     """Registers an organization with its job."""
     app = services()
     registration = read_body(req, OrganizationRegistration, app.settings.request_body_bytes)
+    refuse_to_register(registration, current_scope())
     with app.database.write() as connection:
         added = organizations.register(
             connection, registration, app.settings.sync_interval, app.settings.deletion_threshold, app.now()
@@ -44,7 +46,7 @@ def register_organization(req: func.HttpRequest) -> func.HttpResponse:
 def list_organizations(req: func.HttpRequest) -> func.HttpResponse:
     """All organizations."""
     with services().database.read() as connection:
-        found = organizations.list_all(connection)
+        found = organizations.list_all(connection, current_scope())
     return json_answer({"value": [organization.entity.wire() for organization in found]})
 
 
@@ -53,7 +55,7 @@ def list_organizations(req: func.HttpRequest) -> func.HttpResponse:
 def get_organization(req: func.HttpRequest) -> func.HttpResponse:
     """One organization."""
     with services().database.read() as connection:
-        return entity_answer(organizations.find(connection, req.route_params["id"]).entity)
+        return entity_answer(organizations.find(connection, req.route_params["id"], current_scope()).entity)
 
 
 @blueprint.function_name("remove_organization")
@@ -63,7 +65,8 @@ def remove_organization(req: func.HttpRequest, purges: Messages) -> func.HttpRes
     """Takes an organization off the register; its cached rows go in the background."""
     app = services()
     with app.database.write() as connection:
-        found = organizations.lock(connection, organizations.find(connection, req.route_params["id"]).key)
+        found = organizations.find(connection, req.route_params["id"], current_scope())
+        found = organizations.lock(connection, found.key)
         organizations.remove(connection, found, app.now())
     send_keys(purges, [found.key])
     return func.HttpResponse(status_code=204)
@@ -77,7 +80,7 @@ def start_synchronization(req: func.HttpRequest, messages: Messages) -> func.Htt
     app = services()
     asked = read_body(req, api().SynchronizationRequest, app.settings.request_body_bytes)
     with app.database.read() as connection:
-        key = organizations.find(connection, req.route_params["id"]).key
+        key = organizations.find(connection, req.route_params["id"], current_scope()).key
     run, started = sync().start(app, key, asked.type, asked.chosen_parts)
     send(messages, started)
     location = f"/organizations/{req.route_params['id'].lower()}/syncs/{run.activity_identifier}"
@@ -89,7 +92,7 @@ def start_synchronization(req: func.HttpRequest, messages: Messages) -> func.Htt
 def get_synchronization(req: func.HttpRequest) -> func.HttpResponse:
     """One run with its progress."""
     with services().database.read() as connection:
-        organization = organizations.find(connection, req.route_params["id"])
+        organization = organizations.find(connection, req.route_params["id"], current_scope())
         run = runs.find(connection, organization, req.route_params["activityIdentifier"].lower())
     if run is None:
         raise NotFound(f"{organization.name} has no synchronization with this activityIdentifier.")
@@ -120,7 +123,7 @@ def list_held_deletions(req: func.HttpRequest) -> func.HttpResponse:
 def get_organization_sync_state(req: func.HttpRequest) -> func.HttpResponse:
     """One organization's synchronization state."""
     app = services()
-    record = find_record(app.database, req.route_params["id"], app.now())
+    record = find_record(app.database, req.route_params["id"], current_scope(), app.now())
     return entity_answer(organization_sync_state(record))
 
 
@@ -130,9 +133,8 @@ def get_all_sync_states(req: func.HttpRequest) -> func.HttpResponse:
     """All organizations' synchronization states."""
     app = services()
     with app.database.read() as connection:
-        records = [
-            read_record(connection, organization, app.now()) for organization in organizations.list_all(connection)
-        ]
+        listed = organizations.list_all(connection, current_scope())
+        records = [read_record(connection, organization, app.now()) for organization in listed]
     return json_answer({"value": [organization_sync_state(record).wire() for record in records]})
 
 
@@ -142,7 +144,7 @@ def _page(
     options = query_options(req, ("top", "skip"))
     skip, top = window(options)
     with services().database.read() as connection:
-        key = organizations.find(connection, req.route_params["id"]).key
+        key = organizations.find(connection, req.route_params["id"], current_scope()).key
         found = listed(connection, key, skip, top + 1)
     document: dict[str, Any] = {"value": [entity.wire() for entity in found[:top]]}
     if len(found) > top:

@@ -14,7 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import jwt
@@ -173,7 +173,7 @@ ATTACKS: dict[str, Callable[[TenantServer], str]] = {
     "no UTF-8 inside": lambda tenant: base64.urlsafe_b64encode(b"\xff\xfe").decode() + ".e30.e30",
     "a header that is a list": lambda tenant: base64.urlsafe_b64encode(b"[]").decode() + ".e30.e30",
     "a header of depth": lambda tenant: base64.urlsafe_b64encode(b"[" * 9_000).decode() + ".e30.e30",
-    "claims that are a list": lambda tenant: raw_token({"alg": "RS256", "kid": tenant.tenant.issuer.key()[0]}, {}),
+    "claims that are a list": lambda tenant: tenant.tenant.issuer.sign(cast("dict[str, Any]", [claims(tenant)])),
     "alg none": lambda tenant: without_signature(tenant, "none"),
     "alg None": lambda tenant: without_signature(tenant, "None"),
     "alg empty": lambda tenant: without_signature(tenant, ""),
@@ -248,7 +248,6 @@ NO_TOKEN: dict[str, dict[str, str]] = {
     "no header": {},
     "an empty header": {"Authorization": ""},
     "no token": {"Authorization": "Bearer"},
-    "blanks for a token": {"Authorization": "Bearer   "},
     "another scheme": {"Authorization": "Basic dXNlcjpwYXNzd29yZA=="},
     "another scheme's name before": {"Authorization": "NotBearer abc"},
 }

@@ -132,9 +132,10 @@ def not_found(way: str) -> NotFound:
     return NotFound("This organization is not registered.")
 
 
-def list_all(connection: Connection, scope: Scope) -> Sequence[Organization]:
-    """The registered organizations in the caller's scope, in the order of their registration."""
-    return _listed(connection, scope)
+def list_all(connection: Connection, scope: Scope, skip: int = 0, top: int | None = None) -> Sequence[Organization]:
+    """The registered organizations in the caller's scope, in the order of their registration: ``top`` of them, or all,
+    behind the first ``skip``."""
+    return _listed(connection, scope, skip=skip, top=top)
 
 
 def list_by_application(connection: Connection, object_id: str, scope: Scope) -> Sequence[Organization]:
@@ -188,11 +189,13 @@ def next_change_number(connection: Connection, key: int) -> int:
     ).scalar_one()
 
 
-def _listed(connection: Connection, scope: Scope, *conditions: Any) -> Sequence[Organization]:
+def _listed(
+    connection: Connection, scope: Scope, *conditions: Any, skip: int = 0, top: int | None = None
+) -> Sequence[Organization]:
     if scope.tenant_id is not None:
         conditions += (organizations.c.tenant_id == scope.tenant_id,)
-    rows = connection.execute(_REGISTERED.where(*conditions).order_by(organizations.c.organization_id))
-    return [read_organization(row) for row in rows]
+    found = _REGISTERED.where(*conditions).order_by(organizations.c.organization_id).offset(skip).limit(top)
+    return [read_organization(row) for row in connection.execute(found)]
 
 
 def _find(connection: Connection, way: str, wanted: str | int, scope: Scope) -> Organization:

@@ -110,9 +110,8 @@ def find_record_of_job(database: Database, job_id: str, scope: Scope, now: datet
 
 def read_record(connection: Connection, organization: Organization, now: datetime) -> SynchronizationRecord:
     """The organization's record."""
-    return _read(
-        connection.execute(_statement("key"), {"wanted": organization.key}).all(), "key", EVERY_ORGANIZATION, now
-    )
+    rows = connection.execute(_statement("key"), {"wanted": organization.key}).all()
+    return _read(rows, "key", EVERY_ORGANIZATION, now)
 
 
 def _read(rows: Sequence[Row[Any]], way: str, scope: Scope, now: datetime) -> SynchronizationRecord:

@@ -44,10 +44,13 @@ def register_organization(req: func.HttpRequest) -> func.HttpResponse:
 @blueprint.function_name("list_organizations")
 @route(blueprint, "organizations", "GET")
 def list_organizations(req: func.HttpRequest) -> func.HttpResponse:
-    """All organizations."""
-    with services().database.read() as connection:
-        found = organizations.list_all(connection, current_scope())
-    return json_answer({"value": [organization.entity.wire() for organization in found]})
+    """The organizations that the caller sees, page by page."""
+    return _page(
+        req,
+        lambda connection, skip, top: [
+            found.entity for found in organizations.list_all(connection, current_scope(), skip, top)
+        ],
+    )
 
 
 @blueprint.function_name("get_organization")
@@ -106,7 +109,7 @@ def list_escrows(req: func.HttpRequest) -> func.HttpResponse:
     # What works with objects that wait is loaded only by the functions that do: states need none of it.
     from shared.cache import escrows
 
-    return _page(req, escrows.list_all)
+    return _page_of_organization(req, escrows.list_all)
 
 
 @blueprint.function_name("list_held_deletions")
@@ -115,7 +118,7 @@ def list_held_deletions(req: func.HttpRequest) -> func.HttpResponse:
     """The deletions that wait for the end of their run, or for approval, page by page."""
     from shared.cache import held_deletions
 
-    return _page(req, held_deletions.list_all)
+    return _page_of_organization(req, held_deletions.list_all)
 
 
 @blueprint.function_name("get_organization_sync_state")
@@ -130,23 +133,34 @@ def get_organization_sync_state(req: func.HttpRequest) -> func.HttpResponse:
 @blueprint.function_name("get_all_sync_states")
 @route(blueprint, "organizations/syncState", "GET")
 def get_all_sync_states(req: func.HttpRequest) -> func.HttpResponse:
-    """All organizations' synchronization states."""
-    app = services()
-    with app.database.read() as connection:
-        listed = organizations.list_all(connection, current_scope())
-        records = [read_record(connection, organization, app.now()) for organization in listed]
-    return json_answer({"value": [organization_sync_state(record).wire() for record in records]})
+    """The synchronization states of the organizations that the caller sees, page by page."""
+    now = services().now()
+    return _page(
+        req,
+        lambda connection, skip, top: [
+            organization_sync_state(read_record(connection, found, now))
+            for found in organizations.list_all(connection, current_scope(), skip, top)
+        ],
+    )
 
 
-def _page(
-    req: func.HttpRequest, listed: Callable[[Connection, int, int, int], Sequence[WireModel]]
-) -> func.HttpResponse:
+def _page(req: func.HttpRequest, listed: Callable[[Connection, int, int], Sequence[WireModel]]) -> func.HttpResponse:
+    """One page of a list, of which ``listed`` gives some behind so many others."""
     options = query_options(req, ("top", "skip"))
     skip, top = window(options)
     with services().database.read() as connection:
-        key = organizations.find(connection, req.route_params["id"], current_scope()).key
-        found = listed(connection, key, skip, top + 1)
+        found = listed(connection, skip, top + 1)
     document: dict[str, Any] = {"value": [entity.wire() for entity in found[:top]]}
     if len(found) > top:
         document["@odata.nextLink"] = next_link(req, options, skip + top)
     return json_answer(document)
+
+
+def _page_of_organization(
+    req: func.HttpRequest, listed: Callable[[Connection, int, int, int], Sequence[WireModel]]
+) -> func.HttpResponse:
+    def of_organization(connection: Connection, skip: int, top: int) -> Sequence[WireModel]:
+        key = organizations.find(connection, req.route_params["id"], current_scope()).key
+        return listed(connection, key, skip, top)
+
+    return _page(req, of_organization)

@@ -208,6 +208,20 @@ def test_the_lists_of_organizations_and_states_hold_what_the_caller_sees(two: Tw
     assert listed(two, "/organizations", reader(two.issuer, str(uuid4()))) == []
 
 
+@pytest.mark.parametrize("where", ["/organizations", "/organizations/syncState"])
+def test_the_lists_of_organizations_and_states_come_in_pages_of_what_the_caller_sees(two: Two, where: str) -> None:
+    for headers, number in ((two.as_caller(), 1), (two.as_operator(), 3)):
+        whole, link = [], f"{where}?$top=1"
+        while link:
+            page = two.product.client.get(link, headers=headers).raise_for_status().json()
+            assert len(page["value"]) == 1
+            whole += page["value"]
+            link = page.get("@odata.nextLink")
+        assert whole == listed(two, where, headers)
+        assert len(whole) == number
+    check_error(two.product.client.get(f"{where}?$top=all", headers=two.as_operator()), 400)
+
+
 @pytest.mark.parametrize("root", ["applications", "servicePrincipals"])
 def test_jobs_are_listed_counted_and_filtered_among_what_the_caller_sees(two: Two, root: str) -> None:
     owner_id = two.own.application["objectId" if root == "applications" else "servicePrincipalId"]

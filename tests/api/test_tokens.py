@@ -22,6 +22,7 @@ import orjson
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
+from jwt.algorithms import RSAAlgorithm
 
 import function_app
 from local.host.metadata import read_functions
@@ -44,11 +45,8 @@ from tests.application import NAME, Application
 from tests.databases import Databases
 
 ROOT = Path(__file__).parents[2]
-HTTP_FUNCTIONS = [
-    function
-    for function in read_functions(function_app.app, {"SYNC_SCHEDULE": "0 * * * * *"})
-    if function.trigger.type == "httpTrigger"
-]
+FUNCTIONS = read_functions(function_app.app, {"SYNC_SCHEDULE": "0 * * * * *"})
+HTTP_FUNCTIONS = [function for function in FUNCTIONS if function.trigger.type == "httpTrigger"]
 OPEN = {"get_health", "get_troubleshooting"}
 """The functions that everybody may call; every other one asks for a token."""
 STATE = f"/organizations/{NAME}/syncState"
@@ -147,7 +145,7 @@ def signed_by_somebody_else(tenant: TenantServer, **header: Any) -> str:
 def with_own_key_inside(tenant: TenantServer) -> str:
     """As above, and the header offers the key that it can be checked with."""
     own = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    offered = jwt.algorithms.RSAAlgorithm.to_jwk(own.public_key(), as_dict=True)
+    offered = RSAAlgorithm.to_jwk(own.public_key(), as_dict=True)
     headers = {"kid": tenant.tenant.issuer.key()[0], "jwk": offered, "jku": "https://attacker.example/keys"}
     return jwt.encode(claims(tenant), own, algorithm="RS256", headers=headers)
 
@@ -274,6 +272,19 @@ def test_two_tokens_are_none(product: Application, issuer: TenantServer) -> None
     twice = [("Authorization", f"Bearer {token(issuer)}"), ("Authorization", f"Bearer {token(issuer)}")]
 
     check_error(product.client.get(STATE, headers=twice), 401)
+
+
+def test_a_large_body_is_not_looked_at_before_the_token(product: Application, issuer: TenantServer) -> None:
+    body = b'{"name": "' + b"a" * 2_000_000 + b'"}'
+    sent: dict[str, Any] = {"content": body}
+
+    without = product.client.post("/organizations", **sent, headers={"Content-Type": "application/json"})
+    with_one = product.client.post(
+        "/organizations", **sent, headers={"Content-Type": "application/json", **writer(issuer)}
+    )
+
+    check_error(without, 401)
+    check_error(with_one, 413)
 
 
 # --- Right tokens --------------------------------------------------------------------------------------------------
@@ -567,6 +578,14 @@ def test_every_answer_has_the_headers_that_keep_browsers_from_mischief(
     assert "default-src 'none'" in policy
     assert "frame-ancestors 'none'" in policy
     assert "script-src" not in policy
+
+
+def test_only_http_functions_have_an_address(product: Application, issuer: TenantServer) -> None:
+    for function in FUNCTIONS:
+        if function.trigger.type != "httpTrigger":
+            for method in ("GET", "POST"):
+                for path in (f"/{function.name}", f"/api/{function.name}", f"/runtime/webhooks/{function.name}"):
+                    check_error(product.client.request(method, path, headers=writer(issuer)), 404)
 
 
 # --- The start -----------------------------------------------------------------------------------------------------

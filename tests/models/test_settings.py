@@ -53,9 +53,31 @@ def test_an_unknown_database_is_refused_by_the_settings_name_and_without_its_val
         ("SLICE_ATTEMPTS", "none"),
         ("GRAPH_URL", "graph.microsoft.com"),
         ("GRAPH_MAX_WAIT_SECONDS", "-1"),
+        ("AUTH_MODE", "no"),
+        ("AUTH_TENANT_ID", "contoso.onmicrosoft.com"),
+        ("AUTH_AUDIENCE", ""),
+        ("AUTH_AUDIENCE", "api://one,,"),
+        ("AUTH_REGION", "Germany"),
+        ("AUTH_JWKS_URL", "http://keys.example.com/keys"),
+        ("AUTH_JWKS_URL", "http://localhost.example.com/keys"),
+        ("AUTH_JWKS_URL", "file:///etc/keys"),
     ],
 )
 def test_an_unusable_value_is_refused_by_the_settings_name(name: str, value: str) -> None:
     with pytest.raises(ValidationError) as refused:
         Settings.of({name: value})
     assert name in str(refused.value).upper()
+
+
+def test_several_audiences_are_separated_by_commas() -> None:
+    assert Settings.of({"AUTH_AUDIENCE": "api://one, https://two.example"}).auth_audience == (
+        "api://one",
+        "https://two.example",
+    )
+
+
+@pytest.mark.parametrize(
+    "url", ["https://keys.example.com/keys", "http://127.0.0.1:7072/keys", "http://localhost/keys", "http://[::1]/keys"]
+)
+def test_keys_of_tokens_come_over_tls_or_from_this_machine(url: str) -> None:
+    assert str(Settings.of({"AUTH_JWKS_URL": url}).auth_jwks_url) == url

@@ -31,6 +31,7 @@ from benchmarks.results import Figure, Plot, Result, told
 from benchmarks.workbench import KINDS, ROOT, TITLES, Workbench
 from shared.cache import organizations
 from shared.cache.database import Database
+from shared.models.callers import EVERY_ORGANIZATION
 from tests.application import NAME
 from tests.databases import Kind
 
@@ -116,7 +117,7 @@ def _products(kind: Kind, url: str) -> list[_App]:
     database = Database(url)
     populate(database, 1)
     with database.read() as connection:
-        entity = organizations.list_all(connection)[0].entity
+        entity = organizations.list_all(connection, EVERY_ORGANIZATION)[0].entity
     database.close()
     paths = {
         "syncState": f"/organizations/{entity.name}/syncState",

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, insert, select, text, update
 from shared.cache import jobs, organizations, runs
 from shared.cache import tables as t
 from shared.cache.database import Database
+from shared.models.callers import EVERY_ORGANIZATION
 from shared.models.organizations import Organization, OrganizationRegistration
 from shared.models.parts import PartName
 from shared.models.runs import Counts, RunStatus, RunType
@@ -42,7 +43,7 @@ def populate(database: Database, size: int) -> None:
 def add_history(database: Database, size: int) -> None:
     """Gives the first organization so many runs more that lie behind it."""
     with database.write() as connection:
-        first = organizations.list_all(connection)[0]
+        first = organizations.list_all(connection, EVERY_ORGANIZATION)[0]
         running = runs.find_unfinished(connection, first)[RunStatus.RUNNING]
         runs.finish(connection, first.key, replace(running, status=RunStatus.SUCCEEDED), _NOW)
         for number in range(1, size + 1):

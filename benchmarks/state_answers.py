@@ -19,6 +19,7 @@ from sqlalchemy import text
 import function_app
 from local.host.metadata import read_functions
 from shared.cache import organizations
+from shared.models.callers import EVERY_ORGANIZATION
 from shared.models.organizations import Organization
 from shared.services import services
 
@@ -68,7 +69,7 @@ def main() -> None:
         function.name: function.call for function in read_functions(function_app.app, {"SYNC_SCHEDULE": "0 0 0 1 1 *"})
     }
     with services().database.read() as connection:
-        registered = organizations.list_all(connection)
+        registered = organizations.list_all(connection, EVERY_ORGANIZATION)
     found: dict[str, list[float]] = {}
     for kind, name in KINDS.items():
         asked = [request(kind, one) for one in random.Random(kind).choices(registered, k=warm_up + count)]

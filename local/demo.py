@@ -1,4 +1,4 @@
-"""The main job from nothing, for ``make run``: tenant and host, an initial and an incremental synchronization."""
+"""The main job from nothing, for ``make run``: tenant and host, an initial and an incremental run, who gets in."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from local.comparison import compare, is_cached
+from local.tenant.issuer import READER, SECRET, WRITER
 from shared.cache.database import Database
 
 ROOT = Path(__file__).parent.parent
@@ -30,6 +31,8 @@ APPLICATION = {
     "objectId": "0b9f4c1e-52d7-4f38-8a6b-7e1d0c2f3a45",
     "servicePrincipalId": "c4d8e2a7-16f3-4b09-9d5c-3a7b1e0f2d68",
 }
+API = "e2f6b0c8-4a91-4d37-8b52-1c9e7f3d6a04"
+OTHER_TENANT = "9b8d2c60-1f4e-4a7b-8e35-6d0c5a3f7192"
 IDENTITY_HEADER = "local-identity-header"
 MUTATIONS = {"count": 25, "seed": 7}
 
@@ -88,6 +91,9 @@ def _demonstrate(options: argparse.Namespace) -> None:
         _refuse_taken(name, port)
     settings = {
         "DATABASE_URL": database_url,
+        "AUTH_MODE": "entra",
+        "AUTH_AUDIENCE": API,
+        "AUTH_JWKS_URL": f"{tenant_url}/common/discovery/v2.0/keys",
         "GRAPH_URL": tenant_url,
         "IDENTITY_ENDPOINT": f"{tenant_url}/msi/token",
         "IDENTITY_HEADER": IDENTITY_HEADER,
@@ -100,16 +106,19 @@ def _demonstrate(options: argparse.Namespace) -> None:
     host_command = ["local.start", "--port", str(options.port), "--app", str(ROOT), "--instances", "4"]
     with (
         _running("tenant", [*tenant_command, "--identity-header", IDENTITY_HEADER], {}) as tenant,
-        _running("host", host_command, settings) as host,
         httpx.Client(base_url=url, timeout=30) as client,
+        ExitStack() as opened,
     ):
         console.print(f"[bold]1. A simulated tenant of {options.users:,} users, and the Functions app[/bold]")
         _wait_for(tenant, f"{tenant_url}/control")
+        tenant_id = httpx.get(f"{tenant_url}/control", timeout=30).raise_for_status().json()["tenantId"]
+        host = opened.enter_context(_running("host", host_command, {**settings, "AUTH_TENANT_ID": tenant_id}))
         _wait_for(host, f"{url}/health")
         console.print(f"   {tenant_url} and {url}; database {_without_password(database_url)}\n", soft_wrap=True)
+        client.headers["Authorization"] = f"Bearer {_token(tenant_url, tenant_id, WRITER)}"
 
         console.print("[bold]2. The organization is registered and synchronized for the first time[/bold]")
-        _register(client, httpx.get(f"{tenant_url}/control", timeout=30).json()["tenantId"])
+        _register(client, tenant_id)
         _synchronize(client, host, since=datetime.now(UTC))
 
         console.print("[bold]3. Things change in the tenant; the next synchronization reads only the changes[/bold]")
@@ -122,8 +131,11 @@ def _demonstrate(options: argparse.Namespace) -> None:
 
         console.print("[bold]5. Something changes again, and the tenant tells of it: nobody has to ask[/bold]")
         _see_push(client, host, database_url, tenant_url)
+
+        console.print("[bold]6. Who gets in?[/bold]")
+        _knock(url, tenant_url, tenant_id)
         if not options.once:
-            _serve(host, url, tenant_url)
+            _serve(host, url, tenant_url, tenant_id)
 
 
 def _register(client: httpx.Client, tenant_id: str) -> None:
@@ -216,18 +228,50 @@ def _see_push(client: httpx.Client, host: subprocess.Popen[bytes], database_url:
     console.print(f"   {body['displayName']} was in the cache {time.monotonic() - began:.1f} s later\n")
 
 
-def _serve(host: subprocess.Popen[bytes], url: str, tenant_url: str) -> None:
+def _token(tenant_url: str, tenant_id: str, client_id: str) -> str:
+    """A token of the tenant's token service, as any client of the API gets one."""
+    form = {"grant_type": "client_credentials", "client_id": client_id, "client_secret": SECRET}
+    answer = httpx.post(
+        f"{tenant_url}/{tenant_id}/oauth2/v2.0/token", data={**form, "scope": f"api://{API}/.default"}, timeout=30
+    )
+    return answer.raise_for_status().json()["access_token"]
+
+
+def _knock(url: str, tenant_url: str, tenant_id: str) -> None:
+    """Shows what the API answers to whom."""
+    reader, stranger = _token(tenant_url, tenant_id, READER), _token(tenant_url, OTHER_TENANT, WRITER)
+    state, sync = f"/organizations/{ORGANIZATION}/syncState", f"/organizations/{ORGANIZATION}/sync"
+    for who, token, method, path, expected in (
+        ("nobody in particular", None, "GET", state, 401),
+        ("who may read", reader, "GET", state, 200),
+        ("who may read", reader, "POST", sync, 403),
+        ("another tenant's administrator", stranger, "GET", state, 404),
+    ):
+        headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+        status = httpx.request(method, f"{url}{path}", headers=headers, timeout=30).status_code
+        console.print(f"   {status}  {method:<4} {path}  by {who}", soft_wrap=True)
+        if status != expected:
+            raise DemoFailed(f"The answer should have been {expected}.")
+    console.print()
+
+
+def _serve(host: subprocess.Popen[bytes], url: str, tenant_url: str, tenant_id: str) -> None:
     application = f"{url}/v1.0/applications/{APPLICATION['objectId']}/synchronization/jobs"
     console.print(
         "[bold]Try[/bold] (users and groups come by push, the rest by the timer, every minute)", soft_wrap=True
     )
+    # The token comes first in the answer, so that no JSON parser has to be at hand.
+    asked = f"-d client_id={WRITER} -d client_secret={SECRET} -d scope=api://{API}/.default"
+    curl = 'curl -H "Authorization: Bearer $TOKEN"'
     for command in (
-        f"curl {url}/organizations/{ORGANIZATION}/syncState",
-        f"curl {url}/organizations/{ORGANIZATION}/subscriptions",
-        f"curl {application}",
+        f"TOKEN=$(curl -s {tenant_url}/{tenant_id}/oauth2/v2.0/token -d grant_type=client_credentials {asked} "
+        "| cut -d'\"' -f4)",
+        f"{curl} {url}/organizations/{ORGANIZATION}/syncState",
+        f"{curl} {url}/organizations/{ORGANIZATION}/subscriptions",
+        f"{curl} {application}",
         f'curl -X POST {tenant_url}/control/mutate -d \'{{"count": 10, "seed": 1}}\'',
-        f"curl -X POST {url}/organizations/{ORGANIZATION}/sync",
-        f"curl -X POST {url}/organizations/{ORGANIZATION}/sync -H 'Content-Type: application/json' "
+        f"{curl} -X POST {url}/organizations/{ORGANIZATION}/sync",
+        f"{curl} -X POST {url}/organizations/{ORGANIZATION}/sync -H 'Content-Type: application/json' "
         '-d \'{"type": "Full", "parts": ["users"]}\'',
     ):
         console.print(f"   {command}", soft_wrap=True, markup=False)

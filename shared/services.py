@@ -1,12 +1,14 @@
-"""What the product works with: settings, database, Graph and the clock, made once per process or once per test."""
+"""What the product works with: settings, database, Graph, gate and clock, made once per process or once per test."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 
+from shared.access.gate import Gate
 from shared.cache.database import Database
 from shared.graph.clients import GraphClients
 from shared.settings import Settings, settings
@@ -24,12 +26,18 @@ class Services:
     settings: Settings
     database: Database
     graph: GraphClients
+    gate: Gate
     now: Callable[[], datetime]
 
     @classmethod
     def create(cls, settings: Settings, now: Callable[[], datetime]) -> Services:
-        """Services for these settings; nothing is connected before it is used."""
-        return cls(settings, Database(settings.database_url), GraphClients(settings, now), now)
+        """Services for these settings; nothing is connected before it is used.
+
+        Raises:
+            Unprotected: The settings leave open who may call.
+        """
+        gate = Gate(settings, now, os.environ)
+        return cls(settings, Database(settings.database_url), GraphClients(settings, now), gate, now)
 
 
 @cache

@@ -7,10 +7,12 @@ from collections.abc import Mapping
 from datetime import timedelta
 from functools import cache
 from ipaddress import ip_address
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
+from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, HttpUrl, field_validator
 
+from shared.models.organizations import Region
 from shared.models.retries import RetryPolicy
 
 
@@ -46,6 +48,21 @@ class Settings(BaseModel):
             description="Seconds that further notifications are waited for, before one run reads what changed",
         ),
     ] = 10.0
+    auth_mode: Annotated[
+        Literal["entra", "none"],
+        Field(description="Who may call: holders of Entra's tokens, or everybody, which is refused in Azure"),
+    ] = "entra"
+    auth_tenant_id: Annotated[
+        UUID | None, Field(description="The operator's tenant, whose callers see every organization")
+    ] = None
+    auth_audience: Annotated[
+        tuple[Annotated[str, Field(min_length=1)], ...],
+        Field(description="Client id or application ID URI of the API's app registration; several by commas"),
+    ] = ()
+    auth_region: Annotated[Region, Field(description="The cloud whose Entra issues the tokens")] = Region.WORLDWIDE
+    auth_jwks_url: Annotated[
+        HttpUrl | None, Field(description="Where the keys of tokens are, in place of the cloud's own address")
+    ] = None
     sync_interval_minutes: Annotated[
         int,
         Field(
@@ -146,7 +163,7 @@ class Settings(BaseModel):
             raise ValueError("must start with sqlite:/// or postgresql+psycopg://")
         return value
 
-    @field_validator("graph_url", "public_url")
+    @field_validator("graph_url", "public_url", "auth_jwks_url")
     @classmethod
     def _reached_in_private(cls, value: HttpUrl | None) -> HttpUrl | None:
         if value is not None:
@@ -164,10 +181,10 @@ class Settings(BaseModel):
                 raise ValueError("must be https:// and the vault's host")
         return value
 
-    @field_validator("quarantine_retry_hours", mode="before")
+    @field_validator("quarantine_retry_hours", "auth_audience", mode="before")
     @classmethod
     def _separated_by_commas(cls, value: object) -> object:
-        return value.split(",") if isinstance(value, str) else value
+        return [item.strip() for item in value.split(",")] if isinstance(value, str) else value
 
     @classmethod
     def of(cls, given: Mapping[str, str]) -> Self:

@@ -71,12 +71,30 @@ def test_a_specific_route_is_tried_before_a_general_one() -> None:
     assert order[-1] == "unknown_path"
 
 
-def test_every_test_that_proves_a_promise_of_reliability_exists() -> None:
-    text = (ROOT / "docs" / "reliability.md").read_text()
+@pytest.mark.parametrize("document", ["reliability.md", "security.md"])
+def test_every_test_that_proves_what_is_promised_exists(document: str) -> None:
+    text = (ROOT / "docs" / document).read_text()
     named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", text)
     assert named
     for path, name in named:
         assert re.search(rf"^(async )?def {name}\(", (ROOT / path).read_text(), re.MULTILINE), f"{path}::{name}"
+
+
+def test_every_threat_names_its_proof() -> None:
+    text = (ROOT / "docs" / "security.md").read_text()
+    rows = re.findall(r"^\| (?!Threat |---)([^|]+)\|[^|]*\|([^|]*)\|$", text, re.MULTILINE)
+    assert rows
+    assert [threat for threat, proof in rows if "::" not in proof] == []
+
+
+@pytest.mark.parametrize("trigger", ["HTTP", "Queue", "Timer"])
+def test_every_kind_of_threat_is_thought_of_for_every_kind_of_trigger(trigger: str) -> None:
+    text = (ROOT / "docs" / "security.md").read_text()
+    section = text.partition(f"## {trigger} triggers")[2].partition("\n## ")[0]
+    for kind in (
+        "Spoofing", "Tampering", "Repudiation", "Information disclosure", "Denial of service", "Elevation of privilege",
+    ):  # fmt: skip
+        assert f"**{kind}**" in section, kind
 
 
 def test_every_promise_of_reliability_names_its_proof() -> None:

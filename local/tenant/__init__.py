@@ -11,6 +11,10 @@ token of a history that is no more is answered 410.
 Graph is under `/v1.0` and `/beta`, the identity endpoint of App Service at `/msi/token`
 (`IDENTITY_ENDPOINT=http://127.0.0.1:7072/msi/token`, `IDENTITY_HEADER=local-identity-header`).
 
+Entra's token service, for whatever tenant the path names: `/{tenant}/v2.0/.well-known/openid-configuration`,
+`/{tenant}/discovery/v2.0/keys` and, with a secret, `/{tenant}/oauth2/v2.0/token`; see `local.tenant.issuer`. Its tokens
+are for an API that trusts these keys; the simulated Graph takes its own tokens alone, of `/msi/token`.
+
 Control surface, without authentication; objects are users, groups or sites:
 
     GET    /control                          counts, sequence number, options, fault rules
@@ -81,7 +85,8 @@ What it does not imitate:
 * properties listed by Graph but unset here are null for ever; unknown ones are refused;
 * that notifications come late, doubled or disordered, and are held back from an address that answers slowly; rich
   notifications; subscriptions to anything but all users and all groups, and whose they are;
-* drives, restore points, writes through Graph, other delta resources, tokens by Entra itself.
+* drives, restore points, writes through Graph, other delta resources;
+* grants other than client credentials, consent, and applications per tenant.
 """
 
 from local.tenant.directory import Directory

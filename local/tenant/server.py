@@ -10,7 +10,7 @@ from typing import Any, Self
 
 import uvicorn
 
-from local.tenant import control, graph_api, identity, notices
+from local.tenant import control, graph_api, identity, issuer, notices
 from local.tenant.directory import Directory
 from local.tenant.faults import Rule
 from local.tenant.options import Options
@@ -69,7 +69,7 @@ class TenantApp:
             return identity.answer(self.tenant, request)
         if request.path == "/":
             return json_answer({"tenantId": self.tenant.directory.tenant_id, "graph": "/v1.0", "control": "/control"})
-        return await graph_api.answer(self.tenant, request)
+        return issuer.answer(self.tenant.issuer, request) or await graph_api.answer(self.tenant, request)
 
 
 def create_app(

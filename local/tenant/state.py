@@ -11,6 +11,7 @@ from local.tenant.changes import ChangedObject
 from local.tenant.deliveries import Deliveries
 from local.tenant.directory import Directory
 from local.tenant.faults import Faults
+from local.tenant.issuer import TokenIssuer
 from local.tenant.options import Options
 from local.tenant.subscriptions import Subscriptions
 from local.tenant.tokens import Signer
@@ -48,6 +49,7 @@ class Tenant:
         self.directory = directory
         self.identity_header = identity_header
         self.options = options
+        self.issuer = TokenIssuer()
         self.faults = Faults(directory.seed)
         self.requests = RequestCounters()
         self.signer = Signer(directory.seed)

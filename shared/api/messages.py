@@ -22,6 +22,15 @@ Model = TypeVar("Model", bound=WireModel)
 
 ODATA_JSON = "application/json;odata.metadata=minimal;odata.streaming=true;IEEE754Compatible=false;charset=utf-8"
 _JSON = "application/json;charset=utf-8"
+_SECURITY_HEADERS = {
+    "Cache-Control": "no-store",
+    "X-Content-Type-Options": "nosniff",
+    # An answer that a browser is made to show runs and loads nothing, and is shown in nobody's frame.
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+    "Strict-Transport-Security": "max-age=31536000",
+}
+"""What every answer carries, unless it says otherwise itself."""
 _COMPLAINTS = 10
 _NAME_LENGTH = 64
 
@@ -45,7 +54,7 @@ def read_body(request: func.HttpRequest, model: type[Model], limit: int) -> Mode
     if not body.strip():
         body = b"{}"
     else:
-        media_type = _header(request, "content-type").partition(";")[0].strip().lower()
+        media_type = header(request, "content-type").partition(";")[0].strip().lower()
         if media_type != "application/json" and not media_type.endswith("+json"):
             raise UnsupportedMediaType("The body must be JSON, with Content-Type: application/json.")
     try:
@@ -82,7 +91,7 @@ class RequestIds:
     @classmethod
     def of(cls, request: func.HttpRequest) -> RequestIds:
         """The ids of a request; what the caller gives is repeated only if it is a GUID."""
-        own, given = str(uuid4()), _header(request, "client-request-id")
+        own, given = str(uuid4()), header(request, "client-request-id")
         try:
             UUID(given)
         except ValueError:
@@ -119,12 +128,13 @@ def complete(ids: RequestIds, answer: func.HttpResponse) -> func.HttpResponse:
     answer.headers["request-id"] = ids.request_id
     answer.headers["client-request-id"] = ids.client_request_id
     answer.headers["OData-Version"] = "4.0"
-    answer.headers["Cache-Control"] = "no-store"
-    answer.headers["X-Content-Type-Options"] = "nosniff"
+    for name, value in _SECURITY_HEADERS.items():
+        answer.headers.setdefault(name, value)
     return answer
 
 
-def _header(request: func.HttpRequest, name: str) -> str:
+def header(request: func.HttpRequest, name: str) -> str:
+    """A header's value, the name in any letter case; empty without it."""
     return cast(Mapping[str, str], request.headers).get(name, "")
 
 

@@ -1,7 +1,9 @@
-"""Registers HTTP functions so that all answer in one shape, and tells unknown paths from wrong methods."""
+"""Registers HTTP functions so that all ask who calls and answer in one shape, and tells unknown paths from wrong
+methods."""
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 from collections.abc import Awaitable, Callable
@@ -10,6 +12,7 @@ from typing import Any, Concatenate, NoReturn, ParamSpec
 
 import azure.functions as func
 
+from shared.api.callers import admit, calling
 from shared.api.messages import RequestIds, complete, error_answer, unforeseen_error
 from shared.models.errors import ApiError, DatabaseUnavailable, MethodNotAllowed, NotFound, ServiceUnavailable
 
@@ -30,15 +33,20 @@ CLOSED_SEGMENTS = {"version": ("v1.0", "beta"), "owner": ("applications", "servi
 _methods_of: dict[str, set[str]] = {}
 
 
-def answers(handler: Handler[Arguments]) -> Handler[Arguments]:
-    """Gives a handler's answer the common headers, and turns what it raises into an answer."""
+def answers(handler: Handler[Arguments], *, protected: bool = True) -> Handler[Arguments]:
+    """Gives a handler's answer the common headers, and turns what it raises into an answer.
+
+    Unless it is declared otherwise, the handler is reached only by who may call it: see ``shared.api.callers``.
+    """
 
     @wraps(handler)
     def answered(req: func.HttpRequest, *args: Arguments.args, **kwargs: Arguments.kwargs) -> func.HttpResponse:
         ids = RequestIds.of(req)
         try:
+            caller = admit(req, ids, handler.__name__) if protected else None
             _refuse_impossible_names(req)
-            answer = handler(req, *args, **kwargs)
+            with calling(caller):
+                answer = handler(req, *args, **kwargs)
         except Exception as error:
             answer = _answer_to(ids, error)
         return complete(ids, answer)
@@ -47,14 +55,17 @@ def answers(handler: Handler[Arguments]) -> Handler[Arguments]:
 
 
 def answers_async(handler: AsyncHandler[Arguments]) -> AsyncHandler[Arguments]:
-    """As ``answers``, for a handler that waits for others on the worker's event loop."""
+    """As ``answers``, for a protected handler that waits for others on the worker's event loop."""
 
     @wraps(handler)
     async def answered(req: func.HttpRequest, *args: Arguments.args, **kwargs: Arguments.kwargs) -> func.HttpResponse:
         ids = RequestIds.of(req)
         try:
+            # In a thread: the keys of tokens may have to be fetched.
+            caller = await asyncio.to_thread(admit, req, ids, handler.__name__)
             _refuse_impossible_names(req)
-            answer = await handler(req, *args, **kwargs)
+            with calling(caller):
+                answer = await handler(req, *args, **kwargs)
         except Exception as error:
             answer = _answer_to(ids, error)
         return complete(ids, answer)
@@ -63,7 +74,7 @@ def answers_async(handler: AsyncHandler[Arguments]) -> AsyncHandler[Arguments]:
 
 
 def route(
-    blueprint: func.Blueprint, template: str, method: str, *, auth_level: func.AuthLevel | None = None
+    blueprint: func.Blueprint, template: str, method: str, *, protected: bool = True
 ) -> Callable[[Handler[Arguments]], Any]:
     """Registers a handler for one method of one path.
 
@@ -71,18 +82,18 @@ def route(
         blueprint: Where the function belongs.
         template: The path as the Functions host writes it, e.g. ``organizations/{id}``.
         method: The HTTP method.
-        auth_level: Who may call it; None for the app's own level.
+        protected: Whether callers need a token; what is open to everybody says so.
     """
     _methods_of.setdefault(template, set()).add(method)
 
     def register(handler: Handler[Arguments]) -> Any:
-        return blueprint.route(route=template, methods=[method], auth_level=auth_level)(answers(handler))
+        return blueprint.route(route=template, methods=[method])(answers(handler, protected=protected))
 
     return register
 
 
 def route_async(blueprint: func.Blueprint, template: str, method: str) -> Callable[[AsyncHandler[Arguments]], Any]:
-    """As ``route``, for a handler that waits for others on the worker's event loop."""
+    """As ``route``, for a protected handler that waits for others on the worker's event loop."""
     _methods_of.setdefault(template, set()).add(method)
 
     def register(handler: AsyncHandler[Arguments]) -> Any:

@@ -14,6 +14,7 @@ from shared.cache import jobs, subscriptions
 from shared.cache.selections import add_part
 from shared.cache.tables import jobs as jobs_table
 from shared.cache.tables import organizations, parts, run_parts, runs
+from shared.models.callers import EVERY_ORGANIZATION, Scope
 from shared.models.errors import Conflict, NotFound
 from shared.models.organizations import (
     ApplicationReference,
@@ -90,13 +91,13 @@ def register(
     return find_by_key(connection, key)
 
 
-def find(connection: Connection, identifier: str) -> Organization:
+def find(connection: Connection, identifier: str, scope: Scope) -> Organization:
     """The organization with this tenant id or domain name, in any case.
 
     Raises:
-        NotFound: There is none.
+        NotFound: There is none in the caller's scope.
     """
-    return _find(connection, way_of(identifier), identifier.lower())
+    return _find(connection, way_of(identifier), identifier.lower(), scope)
 
 
 def find_by_key(connection: Connection, key: int) -> Organization:
@@ -105,7 +106,7 @@ def find_by_key(connection: Connection, key: int) -> Organization:
     Raises:
         NotFound: There is none, or it was removed.
     """
-    return _find(connection, "key", key)
+    return _find(connection, "key", key, EVERY_ORGANIZATION)
 
 
 def find_removed(connection: Connection, key: int) -> Organization:
@@ -120,13 +121,13 @@ def find_removed(connection: Connection, key: int) -> Organization:
     return read_organization(row)
 
 
-def find_by_job(connection: Connection, job_id: str) -> Organization:
+def find_by_job(connection: Connection, job_id: str, scope: Scope) -> Organization:
     """The organization whose job has this id, in any letter case.
 
     Raises:
-        NotFound: There is none.
+        NotFound: There is none in the caller's scope.
     """
-    return _find(connection, "job", jobs.kept_id(job_id))
+    return _find(connection, "job", jobs.kept_id(job_id), scope)
 
 
 def way_of(identifier: str) -> str:
@@ -144,19 +145,20 @@ def not_found(way: str) -> NotFound:
     return NotFound("This organization is not registered.")
 
 
-def list_all(connection: Connection) -> Sequence[Organization]:
-    """All registered organizations in the order of their registration."""
-    return [read_organization(row) for row in connection.execute(_REGISTERED.order_by(organizations.c.organization_id))]
+def list_all(connection: Connection, scope: Scope, skip: int = 0, top: int | None = None) -> Sequence[Organization]:
+    """The registered organizations in the caller's scope, in the order of their registration: ``top`` of them, or all,
+    behind the first ``skip``."""
+    return _listed(connection, scope, skip=skip, top=top)
 
 
-def list_by_application(connection: Connection, object_id: str) -> Sequence[Organization]:
-    """The organizations that were registered with this app registration, by its object id."""
-    return _listed(connection, organizations.c.application_object_id == object_id.lower())
+def list_by_application(connection: Connection, object_id: str, scope: Scope) -> Sequence[Organization]:
+    """Those of them that were registered with this app registration, by its object id."""
+    return _listed(connection, scope, organizations.c.application_object_id == object_id.lower())
 
 
-def list_by_service_principal(connection: Connection, object_id: str) -> Sequence[Organization]:
-    """The organizations that were registered with this service principal, by its object id."""
-    return _listed(connection, organizations.c.service_principal_id == object_id.lower())
+def list_by_service_principal(connection: Connection, object_id: str, scope: Scope) -> Sequence[Organization]:
+    """Those of them that were registered with this service principal, by its object id."""
+    return _listed(connection, scope, organizations.c.service_principal_id == object_id.lower())
 
 
 def remove(connection: Connection, organization: Organization, now: datetime) -> None:
@@ -202,14 +204,18 @@ def next_change_number(connection: Connection, key: int) -> int:
     ).scalar_one()
 
 
-def _listed(connection: Connection, condition: Any) -> Sequence[Organization]:
-    rows = connection.execute(_REGISTERED.where(condition).order_by(organizations.c.organization_id))
-    return [read_organization(row) for row in rows]
+def _listed(
+    connection: Connection, scope: Scope, *conditions: Any, skip: int = 0, top: int | None = None
+) -> Sequence[Organization]:
+    if scope.tenant_id is not None:
+        conditions += (organizations.c.tenant_id == scope.tenant_id,)
+    found = _REGISTERED.where(*conditions).order_by(organizations.c.organization_id).offset(skip).limit(top)
+    return [read_organization(row) for row in connection.execute(found)]
 
 
-def _find(connection: Connection, way: str, wanted: str | int) -> Organization:
+def _find(connection: Connection, way: str, wanted: str | int, scope: Scope) -> Organization:
     row = connection.execute(_FOUND[way], {"wanted": wanted}).one_or_none()
-    if row is None:
+    if row is None or not scope.holds(row.tenant_id):
         raise not_found(way)
     return read_organization(row)
 

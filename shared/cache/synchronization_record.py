@@ -24,6 +24,7 @@ from sqlalchemy import (
 from shared.cache import jobs, organizations, runs, selections, tables
 from shared.cache.database import Database
 from shared.cache.parity_columns import FOUND, read_parity
+from shared.models.callers import EVERY_ORGANIZATION, Scope
 from shared.models.jobs import PartState, SynchronizationRecord
 from shared.models.organizations import Organization
 from shared.models.parts import PartName
@@ -86,36 +87,37 @@ def _statement(way: str) -> Executable:
     )
 
 
-def find_record(database: Database, identifier: str, now: datetime) -> SynchronizationRecord:
+def find_record(database: Database, identifier: str, scope: Scope, now: datetime) -> SynchronizationRecord:
     """The record of the organization with this tenant id or domain name, in any case.
 
     Raises:
-        NotFound: There is none.
+        NotFound: There is none in the caller's scope.
         DatabaseFailure: As ``Database.rows``.
     """
     way = organizations.way_of(identifier)
-    return _read(database.rows(_statement(way), {"wanted": identifier.lower()}), way, now)
+    return _read(database.rows(_statement(way), {"wanted": identifier.lower()}), way, scope, now)
 
 
-def find_record_of_job(database: Database, job_id: str, now: datetime) -> SynchronizationRecord:
+def find_record_of_job(database: Database, job_id: str, scope: Scope, now: datetime) -> SynchronizationRecord:
     """The record of the organization whose job has this id, in any letter case.
 
     Raises:
-        NotFound: There is none.
+        NotFound: There is none in the caller's scope.
         DatabaseFailure: As ``Database.rows``.
     """
-    return _read(database.rows(_statement("job"), {"wanted": jobs.kept_id(job_id)}), "job", now)
+    return _read(database.rows(_statement("job"), {"wanted": jobs.kept_id(job_id)}), "job", scope, now)
 
 
 def read_record(connection: Connection, organization: Organization, now: datetime) -> SynchronizationRecord:
     """The organization's record."""
-    return _read(connection.execute(_statement("key"), {"wanted": organization.key}).all(), "key", now)
+    rows = connection.execute(_statement("key"), {"wanted": organization.key}).all()
+    return _read(rows, "key", EVERY_ORGANIZATION, now)
 
 
-def _read(rows: Sequence[Row[Any]], way: str, now: datetime) -> SynchronizationRecord:
-    if not rows:
-        raise organizations.not_found(way)
+def _read(rows: Sequence[Row[Any]], way: str, scope: Scope, now: datetime) -> SynchronizationRecord:
     with_runs = [row for row in rows if row[0] is not None]
+    if not with_runs or not scope.holds(with_runs[0].tenant_id):
+        raise organizations.not_found(way)
     organization, job = organizations.read_organization(with_runs[0]), jobs.read_job(with_runs[0])
     found = {row.run_id: runs.read_run(row, organization, ()) for row in with_runs if row.run_id is not None}
     under_way = {run.status: run for run in found.values() if not run.status.finished}

@@ -13,8 +13,8 @@ SynchronizationFailure          a part cannot go on
     └── GraphRefused            Graph refused the request; says what the tenant can do
         └── GraphNotFound       Graph has no such object
 ApiError                        an HTTP request cannot be served
-├── BadRequest (400)  ├── NotFound (404)  ├── MethodNotAllowed (405)  ├── Conflict (409)
-└── PayloadTooLarge (413)  └── UnsupportedMediaType (415)  └── ServiceUnavailable (503)
+├── BadRequest (400)  ├── Unauthorized (401)  ├── Forbidden (403)  ├── NotFound (404)  ├── MethodNotAllowed (405)
+└── Conflict (409)  └── PayloadTooLarge (413)  └── UnsupportedMediaType (415)  └── ServiceUnavailable (503)
 """
 
 from __future__ import annotations
@@ -143,6 +143,20 @@ class BadRequest(ApiError):
 
     status = 400
     code = "Request_BadRequest"
+
+
+class Unauthorized(ApiError):
+    """The request comes without a token that can be used."""
+
+    status = 401
+    code = "InvalidAuthenticationToken"
+
+
+class Forbidden(ApiError):
+    """The caller is known, and may not do this."""
+
+    status = 403
+    code = "Authorization_RequestDenied"
 
 
 class NotFound(ApiError):

@@ -1,4 +1,4 @@
-"""HTTP triggers for everybody: whether the service works, our pages on errors, and the answer for unknown paths."""
+"""HTTP triggers: whether the service works and our pages on errors, for everybody, and the answer for unknown paths."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ blueprint = func.Blueprint()
 
 
 @blueprint.function_name("get_health")
-@route(blueprint, "health", "GET", auth_level=func.AuthLevel.ANONYMOUS)
+@route(blueprint, "health", "GET", protected=False)
 def get_health(req: func.HttpRequest) -> func.HttpResponse:
     """200 when the settings can be used and the database answers and has its tables, else 503."""
     try:
@@ -31,15 +31,15 @@ def get_health(req: func.HttpRequest) -> func.HttpResponse:
 
 
 @blueprint.function_name("get_troubleshooting")
-@route(blueprint, "troubleshooting/{code}", "GET", auth_level=func.AuthLevel.ANONYMOUS)
+@route(blueprint, "troubleshooting/{code}", "GET", protected=False)
 def get_troubleshooting(req: func.HttpRequest) -> func.HttpResponse:
     """Our page on an error: what it means, and what to do."""
-    policy = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'"}
+    policy = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"}
     return func.HttpResponse(html(req.route_params["code"]), headers=policy, mimetype="text/html", charset="utf-8")
 
 
 @blueprint.function_name("unknown_path")
-@blueprint.route(route="{*path}", methods=METHODS, auth_level=func.AuthLevel.ANONYMOUS)
+@blueprint.route(route="{*path}", methods=METHODS)
 @answers
 def unknown_path(req: func.HttpRequest) -> func.HttpResponse:
     """404 for a path that does not exist, 405 for a method that a path does not take."""

@@ -10,6 +10,7 @@ from typing import Any
 import azure.functions as func
 from sqlalchemy import Connection
 
+from shared.api.callers import current_scope, refuse_to_register
 from shared.api.messages import entity_answer, json_answer, read_body
 from shared.api.odata import next_link, query_options, window
 from shared.api.routing import route
@@ -32,6 +33,7 @@ def register_organization(req: func.HttpRequest) -> func.HttpResponse:
     """Registers an organization with its job."""
     app = services()
     registration = read_body(req, OrganizationRegistration, app.settings.request_body_bytes)
+    refuse_to_register(registration, current_scope())
     with app.database.write() as connection:
         added = organizations.register(
             connection, registration, app.settings.sync_interval, app.settings.deletion_threshold, app.now()
@@ -42,10 +44,13 @@ def register_organization(req: func.HttpRequest) -> func.HttpResponse:
 @blueprint.function_name("list_organizations")
 @route(blueprint, "organizations", "GET")
 def list_organizations(req: func.HttpRequest) -> func.HttpResponse:
-    """All organizations."""
-    with services().database.read() as connection:
-        found = organizations.list_all(connection)
-    return json_answer({"value": [organization.entity.wire() for organization in found]})
+    """The organizations that the caller sees, page by page."""
+    return _page(
+        req,
+        lambda connection, skip, top: [
+            found.entity for found in organizations.list_all(connection, current_scope(), skip, top)
+        ],
+    )
 
 
 @blueprint.function_name("get_organization")
@@ -53,7 +58,7 @@ def list_organizations(req: func.HttpRequest) -> func.HttpResponse:
 def get_organization(req: func.HttpRequest) -> func.HttpResponse:
     """One organization."""
     with services().database.read() as connection:
-        return entity_answer(organizations.find(connection, req.route_params["id"]).entity)
+        return entity_answer(organizations.find(connection, req.route_params["id"], current_scope()).entity)
 
 
 @blueprint.function_name("remove_organization")
@@ -63,7 +68,8 @@ def remove_organization(req: func.HttpRequest, purges: Messages) -> func.HttpRes
     """Takes an organization off the register; its cached rows go in the background."""
     app = services()
     with app.database.write() as connection:
-        found = organizations.lock(connection, organizations.find(connection, req.route_params["id"]).key)
+        found = organizations.find(connection, req.route_params["id"], current_scope())
+        found = organizations.lock(connection, found.key)
         organizations.remove(connection, found, app.now())
     send_keys(purges, [found.key])
     return func.HttpResponse(status_code=204)
@@ -77,7 +83,7 @@ def start_synchronization(req: func.HttpRequest, messages: Messages) -> func.Htt
     app = services()
     asked = read_body(req, api().SynchronizationRequest, app.settings.request_body_bytes)
     with app.database.read() as connection:
-        key = organizations.find(connection, req.route_params["id"]).key
+        key = organizations.find(connection, req.route_params["id"], current_scope()).key
     run, started = sync().start(app, key, asked.type, asked.chosen_parts)
     send(messages, started)
     location = f"/organizations/{req.route_params['id'].lower()}/syncs/{run.activity_identifier}"
@@ -89,7 +95,7 @@ def start_synchronization(req: func.HttpRequest, messages: Messages) -> func.Htt
 def get_synchronization(req: func.HttpRequest) -> func.HttpResponse:
     """One run with its progress."""
     with services().database.read() as connection:
-        organization = organizations.find(connection, req.route_params["id"])
+        organization = organizations.find(connection, req.route_params["id"], current_scope())
         run = runs.find(connection, organization, req.route_params["activityIdentifier"].lower())
     if run is None:
         raise NotFound(f"{organization.name} has no synchronization with this activityIdentifier.")
@@ -103,7 +109,7 @@ def list_escrows(req: func.HttpRequest) -> func.HttpResponse:
     # What works with objects that wait is loaded only by the functions that do: states need none of it.
     from shared.cache import escrows
 
-    return _page(req, escrows.list_all)
+    return _page_of_organization(req, escrows.list_all)
 
 
 @blueprint.function_name("list_held_deletions")
@@ -112,7 +118,7 @@ def list_held_deletions(req: func.HttpRequest) -> func.HttpResponse:
     """The deletions that wait for the end of their run, or for approval, page by page."""
     from shared.cache import held_deletions
 
-    return _page(req, held_deletions.list_all)
+    return _page_of_organization(req, held_deletions.list_all)
 
 
 @blueprint.function_name("get_organization_sync_state")
@@ -120,31 +126,41 @@ def list_held_deletions(req: func.HttpRequest) -> func.HttpResponse:
 def get_organization_sync_state(req: func.HttpRequest) -> func.HttpResponse:
     """One organization's synchronization state."""
     app = services()
-    record = find_record(app.database, req.route_params["id"], app.now())
+    record = find_record(app.database, req.route_params["id"], current_scope(), app.now())
     return entity_answer(organization_sync_state(record))
 
 
 @blueprint.function_name("get_all_sync_states")
 @route(blueprint, "organizations/syncState", "GET")
 def get_all_sync_states(req: func.HttpRequest) -> func.HttpResponse:
-    """All organizations' synchronization states."""
-    app = services()
-    with app.database.read() as connection:
-        records = [
-            read_record(connection, organization, app.now()) for organization in organizations.list_all(connection)
-        ]
-    return json_answer({"value": [organization_sync_state(record).wire() for record in records]})
+    """The synchronization states of the organizations that the caller sees, page by page."""
+    now = services().now()
+    return _page(
+        req,
+        lambda connection, skip, top: [
+            organization_sync_state(read_record(connection, found, now))
+            for found in organizations.list_all(connection, current_scope(), skip, top)
+        ],
+    )
 
 
-def _page(
-    req: func.HttpRequest, listed: Callable[[Connection, int, int, int], Sequence[WireModel]]
-) -> func.HttpResponse:
+def _page(req: func.HttpRequest, listed: Callable[[Connection, int, int], Sequence[WireModel]]) -> func.HttpResponse:
+    """One page of a list, of which ``listed`` gives some behind so many others."""
     options = query_options(req, ("top", "skip"))
     skip, top = window(options)
     with services().database.read() as connection:
-        key = organizations.find(connection, req.route_params["id"]).key
-        found = listed(connection, key, skip, top + 1)
+        found = listed(connection, skip, top + 1)
     document: dict[str, Any] = {"value": [entity.wire() for entity in found[:top]]}
     if len(found) > top:
         document["@odata.nextLink"] = next_link(req, options, skip + top)
     return json_answer(document)
+
+
+def _page_of_organization(
+    req: func.HttpRequest, listed: Callable[[Connection, int, int, int], Sequence[WireModel]]
+) -> func.HttpResponse:
+    def of_organization(connection: Connection, skip: int, top: int) -> Sequence[WireModel]:
+        key = organizations.find(connection, req.route_params["id"], current_scope()).key
+        return listed(connection, key, skip, top)
+
+    return _page(req, of_organization)

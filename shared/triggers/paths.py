@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 import azure.functions as func
 from sqlalchemy import Connection
 
+from shared.api.callers import current_scope
 from shared.api.routing import closed_segment
 from shared.cache import organizations
 from shared.cache.synchronization_record import find_record_of_job
@@ -33,7 +34,7 @@ def find_organizations(req: func.HttpRequest, connection: Connection) -> Sequenc
         NotFound: There is none, or the path is none of ours.
     """
     closed_segment(req, "version")
-    found = _LISTED_BY[closed_segment(req, "owner")](connection, req.route_params["id"])
+    found = _LISTED_BY[closed_segment(req, "owner")](connection, req.route_params["id"], current_scope())
     if not found:
         raise NotFound("No organization is registered with this application.")
     return found
@@ -46,7 +47,7 @@ def find_organization(req: func.HttpRequest, connection: Connection) -> Organiza
         NotFound: There is none.
     """
     closed_segment(req, "version")
-    return _of_owner(req, organizations.find_by_job(connection, req.route_params["jobId"]))
+    return _of_owner(req, organizations.find_by_job(connection, req.route_params["jobId"], current_scope()))
 
 
 def find_record(req: func.HttpRequest) -> SynchronizationRecord:
@@ -56,7 +57,7 @@ def find_record(req: func.HttpRequest) -> SynchronizationRecord:
         NotFound: There is none.
     """
     closed_segment(req, "version")
-    record = find_record_of_job(services().database, req.route_params["jobId"], services().now())
+    record = find_record_of_job(services().database, req.route_params["jobId"], current_scope(), services().now())
     _of_owner(req, record.organization)
     return record
 

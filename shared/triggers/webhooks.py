@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, cast
 
 import azure.functions as func
 
+from shared.api.callers import current_scope
 from shared.api.messages import json_answer, read_body
 from shared.api.routing import route
 from shared.cache import organizations, subscriptions
@@ -46,7 +47,7 @@ _LONGEST_TOKEN = 2_048
 
 @blueprint.function_name("receive_notifications")
 @blueprint.queue_output(arg_name="changes", queue_name=CHANGES, connection=CONNECTION)
-@route(blueprint, NOTIFICATIONS, "POST", auth_level=func.AuthLevel.ANONYMOUS)
+@route(blueprint, NOTIFICATIONS, "POST", protected=False)
 def receive_notifications(req: func.HttpRequest, changes: Messages) -> func.HttpResponse:
     """Takes in what Graph tells of changes: 202 whoever sent it, so that nobody learns what we know."""
     if (token := _validation_token(req)) is not None:
@@ -58,7 +59,7 @@ def receive_notifications(req: func.HttpRequest, changes: Messages) -> func.Http
 @blueprint.function_name("receive_lifecycle_notifications")
 @blueprint.queue_output(arg_name="changes", queue_name=CHANGES, connection=CONNECTION)
 @blueprint.queue_output(arg_name="subscribing", queue_name=SUBSCRIPTIONS, connection=CONNECTION)
-@route(blueprint, LIFECYCLE_NOTIFICATIONS, "POST", auth_level=func.AuthLevel.ANONYMOUS)
+@route(blueprint, LIFECYCLE_NOTIFICATIONS, "POST", protected=False)
 def receive_lifecycle_notifications(
     req: func.HttpRequest, changes: Messages, subscribing: Messages
 ) -> func.HttpResponse:
@@ -77,7 +78,7 @@ def list_subscriptions(req: func.HttpRequest) -> func.HttpResponse:
     """The organization's subscriptions to Graph's notifications, with what last failed of them."""
     app = services()
     with app.database.read() as connection:
-        key = organizations.find(connection, req.route_params["id"]).key
+        key = organizations.find(connection, req.route_params["id"], current_scope()).key
         found = subscriptions.list_all(connection, key, app.now())
     return json_answer({"value": [entity.wire() for entity in found]})
 

@@ -14,6 +14,7 @@ import pytest
 from local.tenant import Directory, Options, TenantServer
 from shared.cache import organizations
 from shared.cache.synchronization_record import read_record
+from shared.models.callers import EVERY_ORGANIZATION
 from tests.application import APPLICATION, NAME, Application, running_application
 from tests.databases import Kind
 
@@ -441,7 +442,7 @@ def throttled(application: Application) -> None:
 
 def run_under_way(application: Application) -> str:
     with application.services.database.read() as connection:
-        organization = organizations.find(connection, NAME)
+        organization = organizations.find(connection, NAME, EVERY_ORGANIZATION)
         record = read_record(connection, organization, application.clock())
     assert record.running is not None
     return record.running.activity_identifier

@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 from local.tenant import Directory, Options, TenantServer
 from shared.cache import organizations, pages, throttles
 from shared.cache.synchronization_record import read_record
+from shared.models.callers import EVERY_ORGANIZATION
 from shared.models.records import Page
 from shared.models.slices import Slice
 from tests.application import APPLICATION, NAME, Application, running_application
@@ -54,7 +55,7 @@ def act(application: Application, action: str, body: Any = None) -> None:
 
 def run_under_way(application: Application) -> dict[str, Any]:
     with application.services.database.read() as connection:
-        organization = organizations.find(connection, NAME)
+        organization = organizations.find(connection, NAME, EVERY_ORGANIZATION)
         record = read_record(connection, organization, application.clock())
     assert record.running is not None
     return application.run(record.running.activity_identifier)

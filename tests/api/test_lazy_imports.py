@@ -13,7 +13,9 @@ from tests.api.support import jobs_path
 from tests.application import NAME, Application
 
 ROOT = Path(__file__).parents[2]
-EXPENSIVE = ["msgraph", "msgraph_core", "kiota_", "azure.identity", "azure.keyvault", "azure.core", "msal", "alembic"]
+EXPENSIVE = [
+    "msgraph", "msgraph_core", "kiota_", "azure.identity", "azure.keyvault", "azure.core", "msal", "alembic", "jwt",
+]  # fmt: skip
 # Rooms and models of the product that only runs, changes and schemas need.
 BEYOND_STATE = [
     "shared.sync.",

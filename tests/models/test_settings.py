@@ -60,6 +60,14 @@ def test_an_unknown_database_is_refused_by_the_settings_name_and_without_its_val
         ("PUBLIC_URL", "cache.contoso.com"),
         ("NOTIFICATION_DEBOUNCE_SECONDS", "-1"),
         ("NOTIFICATION_DEBOUNCE_SECONDS", "301"),
+        ("AUTH_MODE", "no"),
+        ("AUTH_TENANT_ID", "contoso.onmicrosoft.com"),
+        ("AUTH_AUDIENCE", ""),
+        ("AUTH_AUDIENCE", "api://one,,"),
+        ("AUTH_REGION", "Germany"),
+        ("AUTH_JWKS_URL", "http://keys.example.com/keys"),
+        ("AUTH_JWKS_URL", "http://localhost.example.com/keys"),
+        ("AUTH_JWKS_URL", "file:///etc/keys"),
     ],
 )
 def test_an_unusable_value_is_refused_by_the_settings_name(name: str, value: str) -> None:
@@ -80,3 +88,17 @@ def test_an_unusable_value_is_refused_by_the_settings_name(name: str, value: str
 )
 def test_the_public_address_is_https_or_of_this_machine(given: str, root: str) -> None:
     assert Settings.of({"PUBLIC_URL": given}).public_root == root
+
+
+def test_several_audiences_are_separated_by_commas() -> None:
+    assert Settings.of({"AUTH_AUDIENCE": "api://one, https://two.example"}).auth_audience == (
+        "api://one",
+        "https://two.example",
+    )
+
+
+@pytest.mark.parametrize(
+    "url", ["https://keys.example.com/keys", "http://127.0.0.1:7072/keys", "http://localhost/keys", "http://[::1]/keys"]
+)
+def test_keys_of_tokens_come_over_tls_or_from_this_machine(url: str) -> None:
+    assert str(Settings.of({"AUTH_JWKS_URL": url}).auth_jwks_url) == url

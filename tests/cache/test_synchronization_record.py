@@ -14,6 +14,7 @@ from sqlalchemy import Connection, delete, event, insert, text, update
 from shared.cache import runs
 from shared.cache import tables as t
 from shared.cache.synchronization_record import find_record
+from shared.models.callers import EVERY_ORGANIZATION
 from shared.models.organizations import Organization
 from shared.models.parts import PartName
 from shared.models.runs import RunStatus, RunType
@@ -42,7 +43,7 @@ def listened(cache: Cache) -> Iterator[list[tuple[str, Any]]]:
 
 def asked_for_record(cache: Cache, organization: Organization) -> tuple[str, Any]:
     with listened(cache) as heard:
-        find_record(cache.database, organization.name, NOW)
+        find_record(cache.database, organization.name, EVERY_ORGANIZATION, NOW)
     (asked,) = heard
     return asked
 
@@ -92,13 +93,13 @@ def rows_in(plan: Mapping[str, Any]) -> float:
 
 def test_a_record_is_one_statement_and_nothing_around_it(cache: Cache, contoso: Organization) -> None:
     with listened(cache) as heard:
-        assert find_record(cache.database, contoso.name, NOW).organization == contoso
+        assert find_record(cache.database, contoso.name, EVERY_ORGANIZATION, NOW).organization == contoso
     assert [statement.split()[0] for statement, _ in heard] == ["WITH"]
 
 
 def test_a_record_after_many_runs_tells_those_that_count(cache: Cache, contoso: Organization) -> None:
     go_through_many_runs(cache, contoso)
-    record = find_record(cache.database, contoso.name, NOW)
+    record = find_record(cache.database, contoso.name, EVERY_ORGANIZATION, NOW)
     assert record.last is not None
     assert record.last.activity_identifier == f"run-{HISTORY - 1}"
     assert record.last_successful == record.last

@@ -1,7 +1,8 @@
 """The bare limit: pages fetched by a loop over a socket, and bulk-loaded into the product's table; nothing else.
 
 Nothing is looked up, compared, hashed, counted or resumable. Each page is a transaction, as the product's are.
-``python -m benchmarks.bare_limit TENANT_URL TOKEN DATABASE_URL`` prints how many users it read and how long it took.
+``python -m benchmarks.bare_limit TENANT_URL TOKEN [DATABASE_URL]`` prints how many users it read and how long it took;
+without a database the pages are decoded and dropped.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from urllib.parse import urlsplit
 
 import orjson
 import psycopg
-from sqlalchemy import make_url
+from sqlalchemy import URL, make_url
 
 from shared.cache.tables import objects
 from shared.models.parts import CATALOGUE, PartName
@@ -85,12 +86,20 @@ def into_postgresql(url: str) -> Callable[[list[dict[str, Any]]], None]:
     return load
 
 
-def main() -> None:
-    tenant, token, url = sys.argv[1], sys.argv[2], make_url(sys.argv[3])
+def into_nothing(page: list[dict[str, Any]]) -> None:
+    """Drops a page."""
+
+
+def into(url: URL) -> Callable[[list[dict[str, Any]]], None]:
+    """What loads a page into this database."""
     if url.get_backend_name() == "sqlite":
-        load = into_sqlite(str(url.database))
-    else:
-        load = into_postgresql(url.set(drivername="postgresql").render_as_string(hide_password=False))
+        return into_sqlite(str(url.database))
+    return into_postgresql(url.set(drivername="postgresql").render_as_string(hide_password=False))
+
+
+def main() -> None:
+    tenant, token = sys.argv[1:3]
+    load = into(make_url(sys.argv[3])) if len(sys.argv) > 3 else into_nothing
     began = time.perf_counter()
     read = 0
     for page in pages(tenant, token):

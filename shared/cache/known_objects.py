@@ -46,6 +46,8 @@ class Known:
 
 def look_up(connection: Connection, work: Slice, records: Sequence[ObjectRecord]) -> Known:
     """What the cache knows of these objects; each has one record."""
+    if not records:
+        return Known({}, Marks(frozenset(), frozenset()), {})
     ids = [record.object_id for record in records]
     marks = find_marks(connection, work, ids)
     mine = (objects.c.organization_id == work.organization.key, objects.c.part == work.part.name)
@@ -81,6 +83,9 @@ def find_marks(connection: Connection, work: Slice, ids: Sequence[str]) -> Marks
         seen_objects.c.part == work.part.name,
         seen_objects.c.generation == work.generation,
     )
+    # A first run writes nearly all that it receives, and to look for a page's ids takes some milliseconds.
+    if connection.execute(query.limit(1)).first() is None:
+        return Marks(frozenset(), frozenset())
     rows = connection.execute(_by_id(connection, query, seen_objects, ids)).all()
     return Marks({row.object_id for row in rows if row.noted}, {row.object_id for row in rows if row.put_aside})
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from hashlib import blake2b
 from typing import Any
 
@@ -51,17 +52,14 @@ class _Head(msgspec.Struct):
 _body, _head = msgspec.json.Decoder(_Body), msgspec.json.Decoder(_Head)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ReceivedPage:
     """A page whose records have not been read yet.
 
     Attributes:
         part: The part the page was read for.
         soft_deleted: Whether the page is of /directory/deletedItems, whose objects carry no ``@removed``.
-        slices: The records' bytes in their order, with their objects' keys; None where a key takes reading the record.
-        digests: By key, what tells by itself whether an object's record is the one that its row was made of
-            (``ObjectRecord.digest``). Objects that have several records, or whose rows are made of more than a record,
-            are left out.
+        slices: The records' bytes in their order.
         next_link: Where the listing goes on.
         delta_link: Where the next round begins.
         resource_units: As ``Page.resource_units``.
@@ -69,11 +67,25 @@ class ReceivedPage:
 
     part: Part
     soft_deleted: bool
-    slices: Sequence[tuple[str | None, bytes]]
-    digests: Mapping[str, bytes]
+    slices: Sequence[bytes]
     next_link: str | None
     delta_link: str | None
     resource_units: int = 0
+
+    @cached_property
+    def digests(self) -> Mapping[str, bytes]:
+        """By key, what tells by itself whether an object's record is the one that its row was made of
+        (``ObjectRecord.digest``). Objects that have several records, or whose rows are made of more than a record, are
+        left out."""
+        if not self._has_digests:
+            return {}
+        digest = _digest_of(self.part)
+        number_of = Counter(self._keys)
+        return {
+            key: digest(raw)
+            for key, raw in zip(self._keys, self.slices, strict=True)
+            if key is not None and number_of[key] == 1
+        }
 
     def read(self, without: Collection[str] = frozenset()) -> Page:
         """The page's records, one for each object, in the order in which the objects first occur.
@@ -89,9 +101,11 @@ class ReceivedPage:
         part = self.part
         records: dict[str, ObjectRecord] = {}
         broken: dict[str, BrokenRecord] = {}
-        for key, raw in self.slices:
-            if key in without:
-                continue
+        wanted = self.slices
+        if without:
+            wanted = [raw for key, raw in zip(self._keys, self.slices, strict=True) if key not in without]
+        digest = _digest_of(part) if self._has_digests else None
+        for raw in wanted:
             value = _decoded(raw, part)
             if part.question is not None and (failure := told_failure(value)) is not None:
                 broken[failure.object_id] = failure
@@ -104,8 +118,8 @@ class ReceivedPage:
                 continue
             if self.soft_deleted:
                 record.removal = Removal.SOFT_DELETED
-            if record.removal is None and record.properties:
-                record.digest = self.digests.get(record.object_id, b"")
+            if digest is not None and record.removal is None and record.properties:
+                record.digest = digest(raw)
             earlier = records.get(record.object_id)
             if earlier is None:
                 records[record.object_id] = record
@@ -117,6 +131,17 @@ class ReceivedPage:
             list(records.values()), self.next_link, self.delta_link, tuple(broken.values()), self.resource_units
         )
 
+    @property
+    def _has_digests(self) -> bool:
+        question = self.part.question
+        keyed_by_id = question is None or question.parent is None
+        return keyed_by_id and not self.soft_deleted and self.part.collection != "sites"
+
+    @cached_property
+    def _keys(self) -> Sequence[str | None]:
+        """The keys of the records' objects; None where there is none to be had from the id."""
+        return [_key(raw, self.part) for raw in self.slices]
+
 
 def receive(body: bytes, part: Part, *, soft_deleted: bool = False) -> ReceivedPage:
     """The page in an answer.
@@ -125,22 +150,7 @@ def receive(body: bytes, part: Part, *, soft_deleted: bool = False) -> ReceivedP
         GraphUnavailable: The answer is not a page; asking again may help.
     """
     found, next_link, delta_link = _cut(body, part)
-    slices: list[tuple[str | None, bytes]] = []
-    digests: dict[str, bytes] = {}
-    several: set[str] = set()
-    comparable = not soft_deleted and part.collection != "sites"
-    person = _selection(part)
-    for raw in map(bytes, found):
-        key = _key(raw, part)
-        slices.append((key, raw))
-        if key is None or not comparable:
-            continue
-        if key in digests:
-            several.add(key)
-        digests[key] = blake2b(raw, digest_size=16, person=person).digest()
-    for key in several:
-        del digests[key]
-    return ReceivedPage(part, soft_deleted, slices, digests, next_link, delta_link)
+    return ReceivedPage(part, soft_deleted, [bytes(raw) for raw in found], next_link, delta_link)
 
 
 def parse_page(body: bytes, part: Part, *, soft_deleted: bool = False) -> Page:
@@ -219,9 +229,6 @@ def _decoded(raw: bytes, part: Part) -> Any:
 
 
 def _key(raw: bytes, part: Part) -> str | None:
-    """The key of the object that a record is about, where its id alone tells."""
-    if part.question is not None and part.question.parent is not None:
-        return None
     try:
         key = object_key(part, _head.decode(raw).id)
     except (msgspec.DecodeError, RecursionError):
@@ -230,9 +237,10 @@ def _key(raw: bytes, part: Part) -> str | None:
 
 
 @cache
-def _selection(part: Part) -> bytes:
-    """Sets the digests of records apart that were asked for with other selections."""
-    return blake2b(",".join(part.select).encode(), digest_size=16).digest()
+def _digest_of(part: Part) -> Callable[[bytes], bytes]:
+    """What makes a record's digest of its bytes. Records that were asked for with other selections have others."""
+    selection = blake2b(",".join(part.select).encode(), digest_size=16).digest()
+    return lambda raw: blake2b(raw, digest_size=16, person=selection).digest()
 
 
 def _is_link(link: Any) -> bool:

@@ -7,7 +7,6 @@ both listings are complete, so that a run that is aborted before leaves the cach
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import replace
@@ -26,10 +25,6 @@ from shared.models.slices import Slice, Stage
 from shared.services import Services
 from shared.sync import derived
 from shared.sync.steps import transact
-
-# Pages are read by one thread while another writes. A thread that an answer of the database has come for is not to wait
-# for the other's five milliseconds, dozens of times a page (on PostgreSQL a tenth of a full run).
-sys.setswitchinterval(0.0005)
 
 _AnyPage = Page | ReceivedPage
 

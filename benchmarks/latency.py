@@ -132,7 +132,9 @@ def _runs(bench: Workbench, tenant: Tenant, kind: Kind, number: int) -> Sequence
     with bench.databases.fresh(kind) as url, ExitStack() as opened:
         workers: dict[str, Product] = {}
         for index in range(number):
-            product = opened.enter_context(bench.product(url, tenant, instances=_INSTANCES, **settings))
+            product = opened.enter_context(
+                bench.product(url, tenant, instances=_INSTANCES, many_tenants=True, **settings)
+            )
             _warm_up(tenant, product, index)
             workers[f"contoso{index}.com"] = product
             product.register(str(UUID(int=index + 1)), list(_PARTS), f"contoso{index}.com")

@@ -149,8 +149,11 @@ class Workbench:
             yield tenant
 
     @contextmanager
-    def product(self, database_url: str, tenant: Tenant, instances: int = 4, **settings: str) -> Iterator[Product]:
-        """The product on this database, reading this tenant; ``settings`` are app settings."""
+    def product(
+        self, database_url: str, tenant: Tenant, instances: int = 4, *, many_tenants: bool = False, **settings: str
+    ) -> Iterator[Product]:
+        """The product on this database, reading this tenant, for one organization or for those of many tenants;
+        ``settings`` are app settings."""
         values = {
             "DATABASE_URL": database_url,
             "GRAPH_URL": tenant.url,
@@ -160,7 +163,8 @@ class Workbench:
             "SYNC_INTERVAL_MINUTES": "1000000",
         }
         arguments = ["--port", "0", "--instances", str(instances), "--no-timers", "--in-process-queues"]
-        command = [sys.executable, "-m", "local.host", *arguments, "--app", str(ROOT), "--log-level", "warning"]
+        host = "benchmarks.host" if many_tenants else "local.host"
+        command = [sys.executable, "-m", host, *arguments, "--app", str(ROOT), "--log-level", "warning"]
         with _process(command, "host listening on", {**values, **settings}) as (process, url):
             product = Product(process, url)
             try:

@@ -125,7 +125,10 @@ def _copy_limit(bench: Workbench, tenant: Tenant, users: int) -> _Load:
 
 def _product(bench: Workbench, tenant: Tenant, users: int) -> _Load:
     with bench.databases.fresh("postgresql") as url, ExitStack() as opened:
-        workers = [opened.enter_context(bench.product(url, tenant, instances=_ORGANIZATIONS)) for _ in range(_WORKERS)]
+        workers = [
+            opened.enter_context(bench.product(url, tenant, instances=_ORGANIZATIONS, many_tenants=True))
+            for _ in range(_WORKERS)
+        ]
         names = [[f"contoso{worker}-{index}.com" for index in range(_ORGANIZATIONS)] for worker in range(_WORKERS)]
         for index, worker in enumerate(workers):
             _prepare(worker, index, names[index])

@@ -137,7 +137,7 @@ def parts(run: Run) -> set[PartName]:
 @contextmanager
 def opened(url: str) -> Iterator[Services]:
     clock = Clock()
-    services = Services.create(Settings(database_url=url, notification_debounce_seconds=DEBOUNCE), clock)
+    services = Services.create(Settings(database_url=url, auth_mode="none", notification_debounce_seconds=DEBOUNCE), clock)
     try:
         yield services
     finally:

@@ -39,17 +39,7 @@ def purge(connection: Connection, key: int) -> bool:
     mine = removed().where(organizations.c.organization_id == key)
     if connection.execute(mine.with_for_update()).first() is None:
         return False
-    for table in (
-        dirty_parts,
-        throttles,
-        staged_pages,
-        seen_links,
-        seen_objects,
-        held_deletions,
-        escrows,
-        links,
-        objects,
-    ):
+    for table in _TABLES:
         identity = tuple_(*table.primary_key.columns)
         some = select(*table.primary_key.columns).where(table.c.organization_id == key).limit(ROWS_PER_TRANSACTION)
         if connection.execute(delete(table).where(identity.in_(some))).rowcount:

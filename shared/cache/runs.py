@@ -118,6 +118,17 @@ def last_start_by_plan(connection: Connection, key: int) -> datetime | None:
     return connection.execute(query).scalar_one_or_none()
 
 
+def last_start(connection: Connection, key: int) -> datetime | None:
+    """When the last of the organization's runs began, whatever it was asked for."""
+    query = (
+        select(runs.c.started_at)
+        .where(runs.c.organization_id == key, runs.c.started_at.is_not(None))
+        .order_by(runs.c.queued_at.desc())
+        .limit(1)
+    )
+    return connection.execute(query).scalar_one_or_none()
+
+
 def find(connection: Connection, organization: Organization, run_id: str) -> Run | None:
     """The organization's run with this activityIdentifier, with its parts."""
     row = connection.execute(

@@ -7,10 +7,25 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, cast
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, Update, and_, delete, insert, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    Update,
+    and_,
+    case,
+    delete,
+    insert,
+    literal,
+    or_,
+    select,
+    update,
+)
 
 from shared.cache import bulk, runs
 from shared.cache.tables import organizations, subscriptions
+from shared.cache.types import UtcDateTime
 from shared.models.parts import GraphCollection, PartName
 from shared.models.subscriptions import Granted, Subscription, SubscriptionEntity
 from shared.models.synchronization import SynchronizationError
@@ -90,7 +105,7 @@ def keep_granted(
     """Keeps what Graph has granted; False when the attempt is outdated.
 
     Args:
-        due_at: When it is to be renewed.
+        due_at: When it is to be renewed, unless it has become due again since it was taken.
         client_state_hash, url: Of a subscription that was created; None of one that was renewed.
     """
     created = {} if client_state_hash is None else {"client_state_hash": client_state_hash, "url": url}
@@ -98,7 +113,7 @@ def keep_granted(
         "subscription_id": granted.subscription_id.lower(),
         "expires_at": granted.expires,
         "granted_at": now,
-        "due_at": due_at,
+        "due_at": _due_next(taken, due_at),
         "failures": 0,
         **runs.error_columns(None),
         **created,
@@ -109,8 +124,9 @@ def keep_granted(
 def keep_failure(
     connection: Connection, key: int, taken: Subscription, error: SynchronizationError, due_at: datetime
 ) -> None:
-    """Keeps, for people to see, that the attempt failed, and when the next one is made; nothing of an outdated one."""
-    values = {"failures": taken.failures + 1, "due_at": due_at, **runs.error_columns(error)}
+    """Keeps, for people to see, that the attempt failed, and when the next one is made unless it has become due again
+    since it was taken; nothing of an outdated one."""
+    values = {"failures": taken.failures + 1, "due_at": _due_next(taken, due_at), **runs.error_columns(error)}
     connection.execute(_of_attempt(key, taken).values(**values))
 
 
@@ -157,7 +173,8 @@ def find_known(connection: Connection, ids: Iterable[str]) -> dict[str, Known]:
 
 
 def hurry(connection: Connection, known: Known, due_at: datetime) -> bool:
-    """Makes a subscription due at this time; False where it is due by then already."""
+    """Makes a subscription due at this time; False where it is due by then already, or waits because it failed: Graph
+    may have asked for that wait."""
     return (
         connection.execute(
             update(subscriptions)
@@ -165,6 +182,7 @@ def hurry(connection: Connection, known: Known, due_at: datetime) -> bool:
                 subscriptions.c.organization_id == known.organization_key,
                 subscriptions.c.collection == known.collection,
                 subscriptions.c.due_at > due_at,
+                subscriptions.c.failures == 0,
             )
             .values(due_at=due_at)
         ).rowcount
@@ -188,6 +206,12 @@ def list_all(connection: Connection, key: int, now: datetime) -> Sequence[Subscr
         )
         for row in rows
     ]
+
+
+def _due_next(taken: Subscription, due_at: datetime) -> ColumnElement[datetime]:
+    """This time, unless somebody has set another one since the attempt began: what they want is still to be done."""
+    untouched = subscriptions.c.due_at == taken.due
+    return case((untouched, literal(due_at, UtcDateTime)), else_=subscriptions.c.due_at)
 
 
 def _of_attempt(key: int, taken: Subscription) -> Update:

@@ -57,15 +57,18 @@ class Notification:
         if not isinstance(item, dict):
             return None
         members = cast(Mapping[str, object], item)
-        client_state, event = members.get("clientState"), members.get("lifecycleEvent")
+        told = [members.get(name) for name in ("subscriptionId", "tenantId", "clientState")]
+        event = members.get("lifecycleEvent")
+        # Of text alone something is made: lists within lists of a forger's would exhaust the stack.
+        texts = [value for value in told if isinstance(value, str)]
+        if len(texts) < len(told) or not isinstance(event, str | None):
+            return None
+        subscription_id, tenant_id, client_state = texts
         try:
-            subscription_id, tenant_id = UUID(str(members["subscriptionId"])), UUID(str(members["tenantId"]))
-            known = None if event is None else LifecycleEvent(str(event))
-        except (KeyError, ValueError):
+            known = None if event is None else LifecycleEvent(event)
+            return cls(str(UUID(subscription_id)), str(UUID(tenant_id)), client_state, known)
+        except ValueError:
             return None
-        if not isinstance(client_state, str):
-            return None
-        return cls(str(subscription_id), str(tenant_id), client_state, known)
 
 
 class ChangeMessage(WireModel):

@@ -14,7 +14,7 @@ from hmac import compare_digest
 
 from sqlalchemy import Connection
 
-from shared.cache import dirty_parts, subscriptions
+from shared.cache import dirty_parts, runs, subscriptions
 from shared.cache.subscriptions import Known
 from shared.models.notifications import ChangeMessage, LifecycleEvent, Notification
 from shared.models.parts import PartName
@@ -32,11 +32,13 @@ class Received:
     """What comes of notifications: the messages to send.
 
     Attributes:
-        changes: For the organizations in which parts have been marked.
+        changes: For the organizations in which parts have been marked that are read later.
+        planning: The numbers of the organizations in which parts have been marked that are due already.
         subscribing: The numbers of the organizations of which a subscription is due now.
     """
 
     changes: list[ChangeMessage] = field(default_factory=list[ChangeMessage])
+    planning: list[int] = field(default_factory=list[int])
     subscribing: list[int] = field(default_factory=list[int])
 
 
@@ -67,8 +69,8 @@ async def read_changes(
 ) -> Plan:
     """Waits until the organization's changes are due, then has them read, with whatever else is due of it.
 
-    A queue's output cannot delay a message, so its function waits. That holds up no other organization: all wait
-    equally long, so that what stands behind a message in the queue is due later.
+    A queue's output cannot delay a message, so its function waits. That holds up no other organization: all messages of
+    this queue wait equally long, so that what stands behind one is due later.
     """
     while (remaining := (message.due - services.now()).total_seconds()) > 0:
         await sleep(remaining)
@@ -92,8 +94,9 @@ def _new_marks(
     for of, event in heard:
         if event not in (None, LifecycleEvent.MISSED):
             continue
-        # What was missed has happened some time ago already: there is nothing to wait for.
-        due = now if event is LifecycleEvent.MISSED else now + services.settings.notification_debounce
+        due = now + services.settings.notification_debounce
+        if event is LifecycleEvent.MISSED:
+            due = _due_of_missed(connection, services, of.organization_key, now)
         new = {
             name
             for name in parts_of(of.collection, of.enabled)
@@ -104,6 +107,13 @@ def _new_marks(
     return [(key, due, sorted(names)) for (key, due), names in sorted(wanted.items())]
 
 
+def _due_of_missed(connection: Connection, services: Services, key: int, now: datetime) -> datetime:
+    """What was missed has happened some time ago already: there is nothing to wait for, but that the events of somebody
+    who repeats them make no run after run."""
+    began = runs.last_start(connection, key)
+    return now if began is None else max(now, began + services.settings.notification_debounce)
+
+
 def _write(
     connection: Connection,
     services: Services,
@@ -112,8 +122,13 @@ def _write(
 ) -> Received:
     received, now = Received(), services.now()
     for key, due, names in marks:
-        if dirty_parts.mark(connection, key, names, due):
+        if not dirty_parts.mark(connection, key, names, due):
+            continue
+        if due > now:
             received.changes.append(ChangeMessage.at(key, due))
+        else:
+            # What is due must not stand behind messages that wait for their time.
+            received.planning.append(key)
     for of in to_renew:
         at = max(now, of.granted_at + _RENEWED_AT_MOST_EVERY)
         if subscriptions.hurry(connection, of, at) and at <= now:

@@ -111,19 +111,24 @@ async def _create(
     )
     logger.info("subscribed to %s of organization %d", due.collection, organization.key)
 
-    def keep(connection: Connection) -> list[ChangeMessage]:
+    def keep(connection: Connection) -> list[ChangeMessage] | None:
         now, key = services.now(), organization.key
         proof, renewal = hash_of(secret), _half_life(granted, now)
         if not subscriptions.keep_granted(
             connection, key, due, granted, renewal, now, client_state_hash=proof, url=url
         ):
-            return []
+            return None
         # Nobody tells of what has changed between the last run and this moment.
         at = now + services.settings.notification_debounce
         marked = dirty_parts.mark(connection, key, parts_of(due.collection, organization.entity.parts), at)
         return [ChangeMessage.at(key, at)] if marked else []
 
-    return await asyncio.to_thread(services.database.transact, keep)
+    messages = await asyncio.to_thread(services.database.transact, keep)
+    if messages is None:
+        # Nobody here knows of it, so that nobody else would end it.
+        await client.remove(due.collection, granted.subscription_id)
+        return []
+    return messages
 
 
 async def _renew(

@@ -27,6 +27,7 @@ from shared.triggers.messages import (
     CHANGES_POISON,
     CONNECTION,
     PARITY_CHECKS,
+    PLANS,
     SLICES,
     SUBSCRIPTIONS,
     SUBSCRIPTIONS_POISON,
@@ -47,27 +48,32 @@ _LONGEST_TOKEN = 2_048
 
 @blueprint.function_name("receive_notifications")
 @blueprint.queue_output(arg_name="changes", queue_name=CHANGES, connection=CONNECTION)
+@blueprint.queue_output(arg_name="plans", queue_name=PLANS, connection=CONNECTION)
 @route(blueprint, NOTIFICATIONS, "POST", protected=False)
-def receive_notifications(req: func.HttpRequest, changes: Messages) -> func.HttpResponse:
+def receive_notifications(req: func.HttpRequest, changes: Messages, plans: Messages) -> func.HttpResponse:
     """Takes in what Graph tells of changes: 202 whoever sent it, so that nobody learns what we know."""
     if (token := _validation_token(req)) is not None:
         return _validated(token)
-    send(changes, _receive(req).changes)
+    received = _receive(req)
+    send(changes, received.changes)
+    send_keys(plans, received.planning)
     return func.HttpResponse(status_code=202)
 
 
 @blueprint.function_name("receive_lifecycle_notifications")
 @blueprint.queue_output(arg_name="changes", queue_name=CHANGES, connection=CONNECTION)
+@blueprint.queue_output(arg_name="plans", queue_name=PLANS, connection=CONNECTION)
 @blueprint.queue_output(arg_name="subscribing", queue_name=SUBSCRIPTIONS, connection=CONNECTION)
 @route(blueprint, LIFECYCLE_NOTIFICATIONS, "POST", protected=False)
 def receive_lifecycle_notifications(
-    req: func.HttpRequest, changes: Messages, subscribing: Messages
+    req: func.HttpRequest, changes: Messages, plans: Messages, subscribing: Messages
 ) -> func.HttpResponse:
     """Takes in what Graph tells of a subscription itself, and answers as for changes."""
     if (token := _validation_token(req)) is not None:
         return _validated(token)
     received = _receive(req)
     send(changes, received.changes)
+    send_keys(plans, received.planning)
     send_keys(subscribing, received.subscribing)
     return func.HttpResponse(status_code=202)
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote
 
 import httpx
+import orjson
 import pytest
 
 from tests.api.support import check_error, rows
@@ -156,6 +158,18 @@ def test_a_body_that_is_no_delivery_is_refused(empty: Application, path: str, bo
 
 
 @BOTH
+@pytest.mark.parametrize("member", ["subscriptionId", "tenantId", "clientState", "lifecycleEvent"])
+def test_an_item_of_lists_within_lists_is_one_of_the_forged(empty: Application, path: str, member: str) -> None:
+    deep = b"[" * 1_000 + b"]" * 1_000
+    item = orjson.dumps(
+        {"subscriptionId": OTHER, "tenantId": OTHER, "clientState": "secret", member: orjson.Fragment(deep)}
+    )
+    body = b'{"value": [' + item + b"]}"
+    answer = empty.client.post(path, content=body, headers={"Content-Type": "application/json"})
+    assert (answer.status_code, answer.content) == (202, b"")
+
+
+@BOTH
 def test_what_graph_may_add_to_a_delivery_does_not_matter(listening: Application, path: str) -> None:
     body = {"value": [notification(listening) | {"new": {}}], "validationTokens": ["x"], "@odata.context": ""}
     assert listening.client.post(path, json=body).status_code == 202
@@ -180,6 +194,25 @@ def test_without_the_database_graph_is_to_deliver_again(broken: Application, pat
     answer = post(broken, path, item)
     check_error(answer, 503)
     assert int(answer.headers["Retry-After"]) > 0
+
+
+@BOTH
+def test_no_answer_and_no_log_holds_the_secret_of_a_delivery(
+    listening: Application, path: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    good, forged_one = notification(listening), notification(listening, clientState="a guess of somebody's")
+    secrets = (good["clientState"], forged_one["clientState"])
+    with caplog.at_level(logging.DEBUG):
+        answers = [post(listening, path, good, forged_one)]
+        answers.append(listening.client.post(path, json={"value": good}))
+        answers.append(listening.client.post(path, json=good, headers={"Content-Type": "text/plain"}))
+        with listening.services.database.write() as connection:
+            connection.exec_driver_sql("DROP TABLE dirty_parts")
+        answers.append(post(listening, path, good))
+    assert [answer.status_code for answer in answers] == [202, 400, 415, 500]
+    assert "failed" in caplog.text
+    for told in (caplog.text, *(answer.text for answer in answers)):
+        assert not [secret for secret in secrets if secret in told]
 
 
 def test_without_the_queue_graph_is_to_deliver_again(listening: Application) -> None:

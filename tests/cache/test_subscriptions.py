@@ -100,6 +100,30 @@ def test_what_is_not_wanted_any_more_is_due_and_then_forgotten(cache: Cache, con
     assert cache.read(lambda c: subscriptions.list_all(c, contoso.key, NOW)) == []
 
 
+@pytest.mark.parametrize("works", [True, False])
+def test_what_becomes_due_during_an_attempt_stays_due(cache: Cache, contoso: Organization, works: bool) -> None:
+    want(cache, contoso, "users")
+    (taken,) = take(cache, contoso)
+    cache.write(lambda c: organizations.remove(c, contoso, NOW))
+    if works:
+        assert keep(cache, contoso, taken)
+    else:
+        cache.write(lambda c: subscriptions.keep_failure(c, contoso.key, taken, ERROR, LATER))
+    (again,) = take(cache, contoso)
+    assert (again.wanted, again.granted) == (False, GRANTED if works else None)
+
+
+def test_graphs_events_do_not_shorten_the_wait_after_a_failure(cache: Cache, contoso: Organization) -> None:
+    granted(cache, contoso)
+    (taken,) = take(cache, contoso, RENEWAL)
+    retry = RENEWAL + timedelta(minutes=10)
+    cache.write(lambda c: subscriptions.keep_failure(c, contoso.key, taken, ERROR, retry))
+    known = cache.read(lambda c: subscriptions.find_known(c, [ID]))[ID]
+    assert not cache.write(lambda c: subscriptions.hurry(c, known, RENEWAL))
+    assert take(cache, contoso, RENEWAL) == []
+    assert [one.failures for one in take(cache, contoso, retry)] == [1]
+
+
 def test_what_is_wanted_again_meanwhile_is_not_forgotten(cache: Cache, contoso: Organization) -> None:
     granted(cache, contoso)
     want(cache, contoso)

@@ -503,7 +503,7 @@ class JobLife(RuleBasedStateMachine):
 def life(database_url: str) -> Iterator[type[JobLife]]:
     """Lives on this database, each of an organization of its own."""
     bound: list[type[JobLife]] = []
-    services = Services.create(Settings(database_url=database_url, **SETTINGS), lambda: bound[0].now)
+    services = Services.create(Settings(database_url=database_url, auth_mode="none", **SETTINGS), lambda: bound[0].now)
     bound.append(type("JobLifeOnDatabase", (JobLife,), {"services": services, "now": BEGIN}))
     try:
         yield bound[0]

@@ -121,7 +121,7 @@ def planned(services: Services) -> list[SliceMessage]:
 @pytest.fixture
 def planner(database_url: str) -> Iterator[Planner]:
     clock = Clock()
-    services = Services.create(Settings(database_url=database_url), clock)
+    services = Services.create(Settings(database_url=database_url, auth_mode="none"), clock)
     try:
         yield Planner(services, clock)
     finally:

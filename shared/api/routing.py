@@ -6,7 +6,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from functools import wraps
 from typing import Any, Concatenate, NoReturn, ParamSpec
 
@@ -14,6 +15,7 @@ import azure.functions as func
 
 from shared.api.callers import admit, calling
 from shared.api.messages import RequestIds, complete, error_answer, unforeseen_error
+from shared.api.operations import Operation
 from shared.models.errors import ApiError, DatabaseUnavailable, MethodNotAllowed, NotFound, ServiceUnavailable
 
 Arguments = ParamSpec("Arguments")
@@ -30,7 +32,26 @@ METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
 CLOSED_SEGMENTS = {"version": ("v1.0", "beta"), "owner": ("applications", "servicePrincipals")}
 """Segments of templates that take certain values only, in any letter case."""
 
-_methods_of: dict[str, set[str]] = {}
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One method of one path.
+
+    Attributes:
+        template: The path as the Functions host writes it.
+        protected: Whether callers need a token.
+        name, description: The function's name, and what its docstring says.
+    """
+
+    template: str
+    method: str
+    operation: Operation
+    protected: bool
+    name: str
+    description: str
+
+
+_routes: list[Route] = []
 
 
 def answers(handler: Handler[Arguments], *, protected: bool = True) -> Handler[Arguments]:
@@ -74,7 +95,7 @@ def answers_async(handler: AsyncHandler[Arguments]) -> AsyncHandler[Arguments]:
 
 
 def route(
-    blueprint: func.Blueprint, template: str, method: str, *, protected: bool = True
+    blueprint: func.Blueprint, template: str, method: str, operation: Operation, *, protected: bool = True
 ) -> Callable[[Handler[Arguments]], Any]:
     """Registers a handler for one method of one path.
 
@@ -82,21 +103,24 @@ def route(
         blueprint: Where the function belongs.
         template: The path as the Functions host writes it, e.g. ``organizations/{id}``.
         method: The HTTP method.
+        operation: What it takes and answers.
         protected: Whether callers need a token; what is open to everybody says so.
     """
-    _methods_of.setdefault(template, set()).add(method)
 
     def register(handler: Handler[Arguments]) -> Any:
+        _keep(template, method, operation, handler, protected=protected)
         return blueprint.route(route=template, methods=[method])(answers(handler, protected=protected))
 
     return register
 
 
-def route_async(blueprint: func.Blueprint, template: str, method: str) -> Callable[[AsyncHandler[Arguments]], Any]:
+def route_async(
+    blueprint: func.Blueprint, template: str, method: str, operation: Operation
+) -> Callable[[AsyncHandler[Arguments]], Any]:
     """As ``route``, for a protected handler that waits for others on the worker's event loop."""
-    _methods_of.setdefault(template, set()).add(method)
 
     def register(handler: AsyncHandler[Arguments]) -> Any:
+        _keep(template, method, operation, handler, protected=True)
         return blueprint.route(route=template, methods=[method])(answers_async(handler))
 
     return register
@@ -109,14 +133,17 @@ def refuse_unknown(path: str) -> NoReturn:
         MethodNotAllowed: The path exists for other methods, which are named.
         NotFound: The path does not exist.
     """
-    allowed: set[str] = set()
-    for template, methods in _methods_of.items():
-        if _pattern(template).fullmatch(path.removesuffix("/")):
-            allowed |= methods
+    asked = path.removesuffix("/")
+    allowed = {known.method for known in _routes if _pattern(known.template).fullmatch(asked)}
     if allowed:
         names = ", ".join(sorted(allowed))
         raise MethodNotAllowed(f"The path takes {names} only.", headers={"Allow": names})
     raise NotFound(_NOTHING_HERE)
+
+
+def routes() -> Sequence[Route]:
+    """Every route of the functions that are loaded."""
+    return tuple(_routes)
 
 
 def closed_segment(request: func.HttpRequest, name: str) -> str:
@@ -129,6 +156,10 @@ def closed_segment(request: func.HttpRequest, name: str) -> str:
         if value.lower() == request.route_params[name].lower():
             return value
     raise NotFound(_NOTHING_HERE)
+
+
+def _keep(template: str, method: str, operation: Operation, handler: Callable[..., Any], *, protected: bool) -> None:
+    _routes.append(Route(template, method, operation, protected, handler.__name__, handler.__doc__ or ""))
 
 
 def _refuse_impossible_names(req: func.HttpRequest) -> None:

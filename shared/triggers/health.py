@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import azure.functions as func
 from pydantic import ValidationError
 from sqlalchemy import text
 
 from shared.api.messages import json_answer
+from shared.api.operations import Answer, Operation
 from shared.api.routing import METHODS, answers, refuse_unknown, route
 from shared.api.views.troubleshooting import html
 from shared.models.errors import DatabaseFailure
+from shared.models.health import Health
 from shared.services import services
 
 blueprint = func.Blueprint()
 
 
 @blueprint.function_name("get_health")
-@route(blueprint, "health", "GET", protected=False)
+@route(
+    blueprint,
+    "health",
+    "GET",
+    Operation([Answer(model=lambda: Health), Answer(503, model=lambda: Health)]),
+    protected=False,
+)
 def get_health(req: func.HttpRequest) -> func.HttpResponse:
     """200 when the settings can be used and the database answers and has its tables, else 503."""
     try:
@@ -24,14 +34,14 @@ def get_health(req: func.HttpRequest) -> func.HttpResponse:
             connection.execute(text("SELECT organization_id FROM organizations LIMIT 1"))
     except ValidationError as error:
         wrong = ", ".join(str(detail["loc"][0]).upper() for detail in error.errors())
-        return json_answer({"status": "Unhealthy", "settings": f"{wrong} cannot be used."}, 503)
+        return _answer(Health(status="Unhealthy", settings=f"{wrong} cannot be used."), 503)
     except DatabaseFailure:
-        return json_answer({"status": "Unhealthy", "database": "Unavailable"}, 503, headers={"Retry-After": "10"})
-    return json_answer({"status": "Healthy", "database": "Available"})
+        return _answer(Health(status="Unhealthy", database="Unavailable"), 503, headers={"Retry-After": "10"})
+    return _answer(Health(status="Healthy", database="Available"))
 
 
 @blueprint.function_name("get_troubleshooting")
-@route(blueprint, "troubleshooting/{code}", "GET", protected=False)
+@route(blueprint, "troubleshooting/{code}", "GET", Operation([Answer(200, "text/html")]), protected=False)
 def get_troubleshooting(req: func.HttpRequest) -> func.HttpResponse:
     """Our page on an error: what it means, and what to do."""
     policy = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"}
@@ -44,3 +54,8 @@ def get_troubleshooting(req: func.HttpRequest) -> func.HttpResponse:
 def unknown_path(req: func.HttpRequest) -> func.HttpResponse:
     """404 for a path that does not exist, 405 for a method that a path does not take."""
     refuse_unknown(req.route_params.get("path", ""))
+
+
+def _answer(health: Health, status: int = 200, *, headers: Mapping[str, str] | None = None) -> func.HttpResponse:
+    """What is told of it: what cannot be known is left out."""
+    return json_answer(health.model_dump(mode="json", by_alias=True, exclude_none=True), status, headers=headers)

@@ -85,6 +85,12 @@ def entity_answer(
     return json_answer(entity.wire(), status, headers=headers)
 
 
+def page_answer(document: str) -> func.HttpResponse:
+    """An answer with a page for people, which has its styles within and loads nothing."""
+    policy = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"}
+    return func.HttpResponse(document, headers=policy, mimetype="text/html", charset="utf-8")
+
+
 @dataclass(frozen=True, slots=True)
 class RequestIds:
     """The ids under which one request is known: ours, and the caller's where it gave one."""

@@ -8,7 +8,7 @@ from functools import cache
 from typing import Any
 
 from pydantic import TypeAdapter
-from pydantic.json_schema import JsonSchemaMode
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode
 
 from shared.api.odata import FILTER_PATTERN
 from shared.api.operations import Answer, Form, Operation
@@ -79,6 +79,13 @@ def document() -> JsonObject:
     }
 
 
+class _WithoutTitlesOfMembers(GenerateJsonSchema):
+    """Members have names; titles that are made of these say nothing."""
+
+    def field_title_should_be_set(self, schema: Any) -> bool:
+        return False
+
+
 class _Schemas:
     """The models' JSON schemas: requests as they are read, answers as they are written."""
 
@@ -87,9 +94,14 @@ class _Schemas:
         for route in told:
             used.update(_models(route.operation))
         adapters = [(model, mode, TypeAdapter(model)) for model, mode in sorted(used, key=lambda one: one[0].__name__)]
-        made, definitions = TypeAdapter.json_schemas(adapters, ref_template=_REFERENCE)
+        made, definitions = TypeAdapter.json_schemas(
+            adapters, ref_template=_REFERENCE, schema_generator=_WithoutTitlesOfMembers
+        )
         self._references = {(model, mode): schema for (model, mode), schema in made.items()}
-        self.components: JsonObject = definitions.get("$defs", {})
+        self.components: JsonObject = definitions["$defs"]
+        for schema in self.components.values():
+            if "description" in schema:
+                schema["description"] = _markdown(schema["description"])
 
     def reference(self, model: type[WireModel], mode: JsonSchemaMode) -> JsonObject:
         """What points at a model's schema."""
@@ -175,7 +187,7 @@ def _answer(answer: Answer, operation: Operation, schemas: _Schemas) -> JsonObje
     if answer.headers:
         told["headers"] = {name: {"required": True, "schema": {"type": "string"}} for name in answer.headers}
     if answer.media_type is not None:
-        schema = _body(answer, operation, schemas) if answer.model is not None else {"type": "string"}
+        schema = _body(answer, operation, schemas) if answer.model is not None else _NO_MODEL[answer.media_type]
         told["content"] = {answer.media_type: {"schema": schema}}
     return told
 
@@ -232,6 +244,11 @@ def _error(error: type[ApiError], schemas: _Schemas) -> JsonObject:
     return told
 
 
+_NO_MODEL: Mapping[str, JsonObject] = {
+    "application/json": {"type": "object"},
+    "text/html": {"type": "string"},
+    "text/plain": {"type": "string"},
+}
 _PHRASES = {
     200: "It is as asked for.",
     201: "It was created.",
@@ -242,5 +259,10 @@ _PHRASES = {
 
 
 def _one_line(text: str) -> str:
-    """A docstring's paragraph, with its literals as Markdown has them."""
-    return re.sub(r"\s+", " ", text).strip().replace("``", "`")
+    """A docstring's paragraph as one line."""
+    return re.sub(r"\s+", " ", _markdown(text)).strip()
+
+
+def _markdown(text: str) -> str:
+    """A docstring with its literals as Markdown has them."""
+    return text.replace("``", "`")

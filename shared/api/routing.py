@@ -54,17 +54,17 @@ class Route:
 _routes: list[Route] = []
 
 
-def answers(handler: Handler[Arguments], *, protected: bool = True) -> Handler[Arguments]:
+def answers(handler: Handler[Arguments], protected: Callable[[func.HttpRequest], bool]) -> Handler[Arguments]:
     """Gives a handler's answer the common headers, and turns what it raises into an answer.
 
-    Unless it is declared otherwise, the handler is reached only by who may call it: see ``shared.api.callers``.
+    Protected requests reach the handler only from who may call it: see ``shared.api.callers``.
     """
 
     @wraps(handler)
     def answered(req: func.HttpRequest, *args: Arguments.args, **kwargs: Arguments.kwargs) -> func.HttpResponse:
         ids = RequestIds.of(req)
         try:
-            caller = admit(req, ids, handler.__name__) if protected else None
+            caller = admit(req, ids, handler.__name__) if protected(req) else None
             _refuse_impossible_names(req)
             with calling(caller):
                 answer = handler(req, *args, **kwargs)
@@ -76,7 +76,7 @@ def answers(handler: Handler[Arguments], *, protected: bool = True) -> Handler[A
 
 
 def answers_async(handler: AsyncHandler[Arguments]) -> AsyncHandler[Arguments]:
-    """As ``answers``, for a protected handler that waits for others on the worker's event loop."""
+    """As ``answers``, for a handler of protected requests that waits for others on the worker's event loop."""
 
     @wraps(handler)
     async def answered(req: func.HttpRequest, *args: Arguments.args, **kwargs: Arguments.kwargs) -> func.HttpResponse:
@@ -109,7 +109,7 @@ def route(
 
     def register(handler: Handler[Arguments]) -> Any:
         _keep(template, method, operation, handler, protected=protected)
-        return blueprint.route(route=template, methods=[method])(answers(handler, protected=protected))
+        return blueprint.route(route=template, methods=[method])(answers(handler, lambda req: protected))
 
     return register
 
@@ -133,12 +133,15 @@ def refuse_unknown(path: str) -> NoReturn:
         MethodNotAllowed: The path exists for other methods, which are named.
         NotFound: The path does not exist.
     """
-    asked = path.removesuffix("/")
-    allowed = {known.method for known in _routes if _pattern(known.template).fullmatch(asked)}
-    if allowed:
+    if allowed := {known.method for known in _routes_at(path)}:
         names = ", ".join(sorted(allowed))
         raise MethodNotAllowed(f"The path takes {names} only.", headers={"Allow": names})
     raise NotFound(_NOTHING_HERE)
+
+
+def leads_to_open(path: str) -> bool:
+    """Whether a function that is open to everybody is at this path, for whatever method."""
+    return any(not known.protected for known in _routes_at(path))
 
 
 def routes() -> Sequence[Route]:
@@ -160,6 +163,11 @@ def closed_segment(request: func.HttpRequest, name: str) -> str:
 
 def _keep(template: str, method: str, operation: Operation, handler: Callable[..., Any], *, protected: bool) -> None:
     _routes.append(Route(template, method, operation, protected, handler.__name__, handler.__doc__ or ""))
+
+
+def _routes_at(path: str) -> Sequence[Route]:
+    asked = path.removesuffix("/")
+    return [known for known in _routes if _pattern(known.template).fullmatch(asked)]
 
 
 def _refuse_impossible_names(req: func.HttpRequest) -> None:

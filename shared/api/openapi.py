@@ -49,10 +49,9 @@ _OPTIONS: Mapping[str, JsonObject] = {
 @cache
 def document() -> JsonObject:
     """The whole document. It is made when it is first asked for and kept: routes are the same for good."""
-    told = [route for route in routes() if route.operation.answers]
-    schemas = _Schemas(told)
+    schemas = _Schemas(routes())
     paths: dict[str, JsonObject] = {}
-    for route in sorted(told, key=lambda route: route.template):
+    for route in sorted(routes(), key=lambda route: route.template):
         paths.setdefault(f"/{route.template}", {})[route.method.lower()] = _operation(route, schemas)
     return {
         "openapi": "3.1.0",
@@ -93,7 +92,8 @@ class _Schemas:
         used: set[_ModeledAs] = {(ErrorDocument, "serialization")}
         for route in told:
             used.update(_models(route.operation))
-        adapters = [(model, mode, TypeAdapter(model)) for model, mode in sorted(used, key=lambda one: one[0].__name__)]
+        ordered = sorted(used, key=lambda one: (one[0].__name__, one[1]))
+        adapters = [(model, mode, TypeAdapter(model)) for model, mode in ordered]
         made, definitions = TypeAdapter.json_schemas(
             adapters, ref_template=_REFERENCE, schema_generator=_WithoutTitlesOfMembers
         )
@@ -147,9 +147,8 @@ def _operation(route: Route, schemas: _Schemas) -> JsonObject:
 
 
 def _tag(route: Route) -> str:
-    """What a route is about: the first fixed segment of those that Graph has as well, or its own first one."""
-    fixed = [segment for segment in route.template.split("/") if "{" not in segment]
-    return fixed[0]
+    """What a route is about: its first segment that stands for itself."""
+    return next(segment for segment in route.template.split("/") if "{" not in segment)
 
 
 def _path_parameters(template: str) -> Iterator[JsonObject]:

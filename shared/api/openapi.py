@@ -70,7 +70,7 @@ def document() -> JsonObject:
                     "type": "http",
                     "scheme": "bearer",
                     "bearerFormat": "JWT",
-                    "description": f"A token of Microsoft Entra that permits {Permission.READ} for GET and "
+                    "description": f"Needed: a token of Microsoft Entra that permits {Permission.READ} for GET and "
                     f"{Permission.READ_WRITE}, which includes it, for everything else.",
                 }
             },
@@ -92,7 +92,7 @@ class _Schemas:
         used: set[_ModeledAs] = {(ErrorDocument, "serialization")}
         for route in told:
             used.update(_models(route.operation))
-        ordered = sorted(used, key=lambda one: (one[0].__name__, one[1]))
+        ordered: list[_ModeledAs] = sorted(used, key=lambda one: (one[0].__name__, one[1]))
         adapters = [(model, mode, TypeAdapter(model)) for model, mode in ordered]
         made, definitions = TypeAdapter.json_schemas(
             adapters, ref_template=_REFERENCE, schema_generator=_WithoutTitlesOfMembers

@@ -133,8 +133,8 @@ def _operation(route: Route, schemas: _Schemas) -> JsonObject:
     if route.operation.body is not None:
         model = route.operation.body.model()
         told["requestBody"] = {
-            # An absent body reads as {}.
-            "required": bool(schemas.whole(model, "validation").get("required")),
+            # An absent body reads as {}; with a parameter of their own, routes answer without it.
+            "required": bool(schemas.whole(model, "validation").get("required")) and not route.operation.parameters,
             "content": {"application/json": {"schema": schemas.reference(model, "validation")}},
         }
     answers = {str(answer.status): _answer(answer, route.operation, schemas) for answer in route.operation.answers}

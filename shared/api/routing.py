@@ -166,8 +166,11 @@ def _keep(template: str, method: str, operation: Operation, handler: Callable[..
 
 
 def _routes_at(path: str) -> Sequence[Route]:
+    """The routes of a path; of two templates that it fits, the one with fewer parameters is meant."""
     asked = path.removesuffix("/")
-    return [known for known in _routes if _pattern(known.template).fullmatch(asked)]
+    found = [known for known in _routes if _pattern(known.template).fullmatch(asked)]
+    fewest = min((known.template.count("{") for known in found), default=0)
+    return [known for known in found if known.template.count("{") == fewest]
 
 
 def _refuse_impossible_names(req: func.HttpRequest) -> None:

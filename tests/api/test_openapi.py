@@ -13,9 +13,9 @@ import schemathesis.openapi
 import function_app
 from local.host.metadata import read_functions
 from local.tenant import TenantServer
-from tests.api.support import check_headers
+from tests.api.support import check_headers, jobs_path
 from tests.api.test_tokens import OPEN
-from tests.api.tokens import protected_application
+from tests.api.tokens import protected_application, writer
 from tests.application import Application
 from tests.databases import Databases
 from tests.documented import check_documented
@@ -141,6 +141,24 @@ def test_errors_are_documented_in_the_shape_in_which_they_come(product: Applicat
     assert set(error) == set(schemas["ErrorDocument"]["properties"])
     assert set(error["error"]) == set(schemas["MainError"]["properties"])
     assert set(error["error"]["innerError"]) == set(schemas["InnerError"]["properties"])
+
+
+@pytest.mark.parametrize(
+    ("path", "allowed"),
+    [
+        ("/organizations/syncState", "GET"),
+        ("/organizations/contoso.onmicrosoft.com", "DELETE, GET"),
+        (f"{jobs_path()}/$count", "GET"),
+        (f"{jobs_path()}/validateCredentials", "POST"),
+        (f"{jobs_path()}/M365OrgCache.1.2", "DELETE, GET, PATCH"),
+    ],
+)
+def test_the_methods_of_a_path_are_those_that_the_document_has_for_it(
+    product: Application, shared_tenant: TenantServer, path: str, allowed: str
+) -> None:
+    answer = product.client.options(path, headers=writer(shared_tenant))
+
+    assert (answer.status_code, answer.headers["Allow"]) == (405, allowed)
 
 
 # --- For people ----------------------------------------------------------------------------------------------------

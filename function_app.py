@@ -12,6 +12,7 @@ os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 with loaded_for_good():
     from shared.access.gate import refuse_unprotected_start
     from shared.triggers import (
+        documentation,
         health,
         job_actions,
         organizations,
@@ -35,6 +36,7 @@ for blueprint in (
     synchronization_jobs.blueprint,
     job_actions.blueprint,
     synchronization_schemas.blueprint,
+    documentation.blueprint,
     health.blueprint,
 ):
     app.register_functions(blueprint)

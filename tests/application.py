@@ -19,6 +19,7 @@ from local.host import HostServer
 from local.tenant import TenantServer
 from shared.services import Services, services
 from shared.settings import settings
+from tests.documented import check_documented
 
 NAME = "contoso.onmicrosoft.com"
 APPLICATION = {
@@ -49,7 +50,7 @@ class Application:
     """A running product.
 
     Attributes:
-        client: Talks to the API.
+        client: Talks to the API; no answer may be one that the API's document does not have.
         tenant: The simulated tenant, or None.
         clock: What the product takes for the time.
     """
@@ -58,7 +59,7 @@ class Application:
         self.host = host
         self.tenant = tenant
         self.clock = clock
-        self.client = httpx.Client(base_url=host.url, timeout=60)
+        self.client = httpx.Client(base_url=host.url, timeout=60, event_hooks={"response": [check_documented]})
 
     @property
     def services(self) -> Services:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, TypeVar, cast
+from typing import TypeVar, cast
 from uuid import UUID, uuid4
 
 import azure.functions as func
 import orjson
 from pydantic import ValidationError
 
+from shared.api.operations import Body
 from shared.models.base import WireModel
+from shared.models.error_entity import ErrorDocument
 from shared.models.errors import ApiError, BadRequest, PayloadTooLarge, UnsupportedMediaType
 
 logger = logging.getLogger(__name__)
@@ -35,12 +37,12 @@ _COMPLAINTS = 10
 _NAME_LENGTH = 64
 
 
-def read_body(request: func.HttpRequest, model: type[Model], limit: int) -> Model:
+def read_body(request: func.HttpRequest, body: Body[Model], limit: int) -> Model:
     """The request's JSON body as a model; an absent body reads as ``{}``.
 
     Args:
         request: The request.
-        model: What the body must be.
+        body: What the body must be, as the route declares it.
         limit: The largest body that is read, in bytes.
 
     Raises:
@@ -48,21 +50,21 @@ def read_body(request: func.HttpRequest, model: type[Model], limit: int) -> Mode
         UnsupportedMediaType: The body is not declared as JSON.
         BadRequest: The body is not JSON, or not of the model; the message names every member that is wrong.
     """
-    body = request.get_body()
-    if len(body) > limit:
+    given = request.get_body()
+    if len(given) > limit:
         raise PayloadTooLarge(f"The body has more than {limit} bytes.")
-    if not body.strip():
-        body = b"{}"
+    if not given.strip():
+        given = b"{}"
     else:
         media_type = header(request, "content-type").partition(";")[0].strip().lower()
         if media_type != "application/json" and not media_type.endswith("+json"):
             raise UnsupportedMediaType("The body must be JSON, with Content-Type: application/json.")
     try:
-        document = orjson.loads(body)
+        document = orjson.loads(given)
     except orjson.JSONDecodeError as error:
         raise BadRequest(f"The body is not JSON: {error.msg} at character {error.pos}.") from None
     try:
-        return model.model_validate(document, by_alias=True, by_name=False)
+        return body.model().model_validate(document, by_alias=True, by_name=False)
     except ValidationError as error:
         raise BadRequest(_complaints(error)) from None
 
@@ -76,9 +78,17 @@ def json_answer(
     )
 
 
-def entity_answer(entity: WireModel, status: int = 200, *, headers: Mapping[str, str] | None = None) -> Any:
+def entity_answer(
+    entity: WireModel, status: int = 200, *, headers: Mapping[str, str] | None = None
+) -> func.HttpResponse:
     """An answer with one entity."""
     return json_answer(entity.wire(), status, headers=headers)
+
+
+def page_answer(document: str) -> func.HttpResponse:
+    """An answer with a page for people, which has its styles within and loads nothing."""
+    policy = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"}
+    return func.HttpResponse(document, headers=policy, mimetype="text/html", charset="utf-8")
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,19 +111,8 @@ class RequestIds:
 
 def error_answer(ids: RequestIds, error: ApiError) -> func.HttpResponse:
     """The answer for an error."""
-    document: dict[str, Any] = {
-        "error": {
-            "code": error.code,
-            "message": error.message,
-            "target": None,
-            "details": [asdict(detail) for detail in error.details],
-            "innerError": {
-                "date": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S"),
-                "request-id": ids.request_id,
-                "client-request-id": ids.client_request_id,
-            },
-        }
-    }
+    date = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    document = ErrorDocument.of(error, date, ids.request_id, ids.client_request_id).wire()
     return json_answer(document, error.status, headers=error.headers, content_type=ODATA_JSON)
 
 

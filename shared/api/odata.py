@@ -19,7 +19,10 @@ _ENTITIES_PER_PAGE = 100
 _FUNCTION_KEY = "code"
 """Where Azure takes a function key beside its header."""
 
-_FILTER = re.compile(r"\s*(id|templateId)\s+eq\s+'((?:[^']|'')*)'\s*", re.IGNORECASE)
+FILTER_PATTERN = r"\s*(id|templateId)\s+eq\s+'((?:[^']|'')*)'\s*"
+"""What $filter takes, its words in any letter case; read alike by Python and JavaScript."""
+
+_FILTER = re.compile(FILTER_PATTERN, re.IGNORECASE)
 
 
 Source = TypeVar("Source")

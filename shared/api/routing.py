@@ -6,7 +6,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from functools import wraps
 from typing import Any, Concatenate, NoReturn, ParamSpec
 
@@ -14,6 +15,7 @@ import azure.functions as func
 
 from shared.api.callers import admit, calling
 from shared.api.messages import RequestIds, complete, error_answer, unforeseen_error
+from shared.api.operations import Operation
 from shared.models.errors import ApiError, DatabaseUnavailable, MethodNotAllowed, NotFound, ServiceUnavailable
 
 Arguments = ParamSpec("Arguments")
@@ -30,20 +32,39 @@ METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
 CLOSED_SEGMENTS = {"version": ("v1.0", "beta"), "owner": ("applications", "servicePrincipals")}
 """Segments of templates that take certain values only, in any letter case."""
 
-_methods_of: dict[str, set[str]] = {}
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One method of one path.
+
+    Attributes:
+        template: The path as the Functions host writes it.
+        protected: Whether callers need a token.
+        name, description: The function's name, and what its docstring says.
+    """
+
+    template: str
+    method: str
+    operation: Operation
+    protected: bool
+    name: str
+    description: str
 
 
-def answers(handler: Handler[Arguments], *, protected: bool = True) -> Handler[Arguments]:
+_routes: list[Route] = []
+
+
+def answers(handler: Handler[Arguments], protected: Callable[[func.HttpRequest], bool]) -> Handler[Arguments]:
     """Gives a handler's answer the common headers, and turns what it raises into an answer.
 
-    Unless it is declared otherwise, the handler is reached only by who may call it: see ``shared.api.callers``.
+    Protected requests reach the handler only from who may call it: see ``shared.api.callers``.
     """
 
     @wraps(handler)
     def answered(req: func.HttpRequest, *args: Arguments.args, **kwargs: Arguments.kwargs) -> func.HttpResponse:
         ids = RequestIds.of(req)
         try:
-            caller = admit(req, ids, handler.__name__) if protected else None
+            caller = admit(req, ids, handler.__name__) if protected(req) else None
             _refuse_impossible_names(req)
             with calling(caller):
                 answer = handler(req, *args, **kwargs)
@@ -55,7 +76,7 @@ def answers(handler: Handler[Arguments], *, protected: bool = True) -> Handler[A
 
 
 def answers_async(handler: AsyncHandler[Arguments]) -> AsyncHandler[Arguments]:
-    """As ``answers``, for a protected handler that waits for others on the worker's event loop."""
+    """As ``answers``, for a handler of protected requests that waits for others on the worker's event loop."""
 
     @wraps(handler)
     async def answered(req: func.HttpRequest, *args: Arguments.args, **kwargs: Arguments.kwargs) -> func.HttpResponse:
@@ -74,7 +95,7 @@ def answers_async(handler: AsyncHandler[Arguments]) -> AsyncHandler[Arguments]:
 
 
 def route(
-    blueprint: func.Blueprint, template: str, method: str, *, protected: bool = True
+    blueprint: func.Blueprint, template: str, method: str, operation: Operation, *, protected: bool = True
 ) -> Callable[[Handler[Arguments]], Any]:
     """Registers a handler for one method of one path.
 
@@ -82,21 +103,24 @@ def route(
         blueprint: Where the function belongs.
         template: The path as the Functions host writes it, e.g. ``organizations/{id}``.
         method: The HTTP method.
+        operation: What it takes and answers.
         protected: Whether callers need a token; what is open to everybody says so.
     """
-    _methods_of.setdefault(template, set()).add(method)
 
     def register(handler: Handler[Arguments]) -> Any:
-        return blueprint.route(route=template, methods=[method])(answers(handler, protected=protected))
+        _keep(template, method, operation, handler, protected=protected)
+        return blueprint.route(route=template, methods=[method])(answers(handler, lambda req: protected))
 
     return register
 
 
-def route_async(blueprint: func.Blueprint, template: str, method: str) -> Callable[[AsyncHandler[Arguments]], Any]:
+def route_async(
+    blueprint: func.Blueprint, template: str, method: str, operation: Operation
+) -> Callable[[AsyncHandler[Arguments]], Any]:
     """As ``route``, for a protected handler that waits for others on the worker's event loop."""
-    _methods_of.setdefault(template, set()).add(method)
 
     def register(handler: AsyncHandler[Arguments]) -> Any:
+        _keep(template, method, operation, handler, protected=True)
         return blueprint.route(route=template, methods=[method])(answers_async(handler))
 
     return register
@@ -109,14 +133,20 @@ def refuse_unknown(path: str) -> NoReturn:
         MethodNotAllowed: The path exists for other methods, which are named.
         NotFound: The path does not exist.
     """
-    allowed: set[str] = set()
-    for template, methods in _methods_of.items():
-        if _pattern(template).fullmatch(path.removesuffix("/")):
-            allowed |= methods
-    if allowed:
+    if allowed := {known.method for known in _routes_at(path)}:
         names = ", ".join(sorted(allowed))
         raise MethodNotAllowed(f"The path takes {names} only.", headers={"Allow": names})
     raise NotFound(_NOTHING_HERE)
+
+
+def leads_to_open(path: str) -> bool:
+    """Whether a function that is open to everybody is at this path, for whatever method."""
+    return any(not known.protected for known in _routes_at(path))
+
+
+def routes() -> Sequence[Route]:
+    """Every route of the functions that are loaded."""
+    return tuple(_routes)
 
 
 def closed_segment(request: func.HttpRequest, name: str) -> str:
@@ -129,6 +159,18 @@ def closed_segment(request: func.HttpRequest, name: str) -> str:
         if value.lower() == request.route_params[name].lower():
             return value
     raise NotFound(_NOTHING_HERE)
+
+
+def _keep(template: str, method: str, operation: Operation, handler: Callable[..., Any], *, protected: bool) -> None:
+    _routes.append(Route(template, method, operation, protected, handler.__name__, handler.__doc__ or ""))
+
+
+def _routes_at(path: str) -> Sequence[Route]:
+    """The routes of a path; of two templates that it fits, the one with fewer parameters is meant."""
+    asked = path.removesuffix("/")
+    found = [known for known in _routes if _pattern(known.template).fullmatch(asked)]
+    fewest = min((known.template.count("{") for known in found), default=0)
+    return [known for known in found if known.template.count("{") == fewest]
 
 
 def _refuse_impossible_names(req: func.HttpRequest) -> None:

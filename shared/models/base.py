@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, PlainSerializer
+from pydantic import BaseModel, ConfigDict, PlainSerializer, WithJsonSchema
 from pydantic.alias_generators import to_camel
 
 NEVER = datetime(1, 1, 1, tzinfo=UTC)
@@ -20,7 +20,11 @@ def wire_time(value: datetime) -> str:
     return value.isoformat().replace("+00:00", "Z")
 
 
-UtcTime = Annotated[datetime, PlainSerializer(wire_time, return_type=str, when_used="json")]
+UtcTime = Annotated[
+    datetime,
+    PlainSerializer(wire_time, return_type=str, when_used="json"),
+    WithJsonSchema({"type": "string", "format": "date-time"}),
+]
 
 
 class WireModel(BaseModel):

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from shared.models.base import WireModel
 from shared.models.parts import PartName, Properties
 from shared.models.synchronization import SynchronizationError
 
@@ -58,3 +59,10 @@ class Provisioned:
     parts: tuple[PartProvisioned, ...]
     started: datetime
     ended: datetime
+
+
+class ProvisioningResult(WireModel):
+    """stringKeyStringValuePair: the outcome, and the account of every step, each as a JSON text (graph.md §2.2)."""
+
+    key: str
+    value: str

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import Flag
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, ConfigDict
+from pydantic import BeforeValidator, ConfigDict, WithJsonSchema
 
 from shared.models.base import WireModel
 
@@ -35,15 +35,19 @@ class RestartScope(Flag):
 DEFAULT_SCOPE = RestartScope.QUARANTINE_STATE | RestartScope.WATERMARK | RestartScope.ESCROWS
 """What a restart without criteria means: what the portal's Restart button does."""
 
-_WORDS = {
-    "none": RestartScope.NONE,
-    "connectordatastore": RestartScope.CONNECTOR_DATA_STORE,
-    "escrows": RestartScope.ESCROWS,
-    "watermark": RestartScope.WATERMARK,
-    "quarantinestate": RestartScope.QUARANTINE_STATE,
-    "full": RestartScope.FULL,
-    "forcedeletes": RestartScope.FORCE_DELETES,
+_NAMES = {
+    "None": RestartScope.NONE,
+    "ConnectorDataStore": RestartScope.CONNECTOR_DATA_STORE,
+    "Escrows": RestartScope.ESCROWS,
+    "Watermark": RestartScope.WATERMARK,
+    "QuarantineState": RestartScope.QUARANTINE_STATE,
+    "Full": RestartScope.FULL,
+    "ForceDeletes": RestartScope.FORCE_DELETES,
 }
+_WORDS = {name.lower(): scope for name, scope in _NAMES.items()}
+_LISTED = "|".join(_NAMES)
+_SCHEMA = {"anyOf": [{"type": "string", "pattern": f"^(({_LISTED})(, *({_LISTED}))*)?$"}, {"type": "null"}]}
+"""What is told of it; in any letter case, and as a number, it is taken as well."""
 
 
 def parse_scope(value: Any) -> RestartScope:
@@ -87,7 +91,7 @@ class RestartCriteria(WireModel):
 
     model_config = ConfigDict(extra="ignore")
 
-    reset_scope: Annotated[RestartScope | None, BeforeValidator(_scope_or_none)] = None
+    reset_scope: Annotated[RestartScope | None, BeforeValidator(_scope_or_none), WithJsonSchema(_SCHEMA)] = None
 
 
 class RestartRequest(WireModel):

@@ -14,6 +14,7 @@ from pydantic import (
     PlainSerializer,
     ValidationError,
     ValidatorFunctionWrapHandler,
+    WithJsonSchema,
     WrapValidator,
 )
 
@@ -66,10 +67,17 @@ def parse_duration(value: object) -> timedelta:
         raise ValueError("the duration is too long") from None
 
 
+def _without_names(*patterns: re.Pattern[str]) -> str:
+    """Patterns as JSON Schema takes them, any of which matches the whole text."""
+    either = "|".join(re.sub(r"\?P<\w+>", "", pattern.pattern) for pattern in patterns)
+    return f"^({either})$"
+
+
 Duration = Annotated[
     timedelta,
     BeforeValidator(parse_duration),
     PlainSerializer(iso_duration, return_type=str, when_used="json"),
+    WithJsonSchema({"type": "string", "pattern": _without_names(_ISO_DURATION, _PYTHON_DURATION)}),
 ]
 
 _Word = TypeVar("_Word", bound=StrEnum)

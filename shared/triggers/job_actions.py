@@ -12,8 +12,9 @@ import azure.functions as func
 
 from shared.api.messages import ODATA_JSON, json_answer, read_body
 from shared.api.odata import query_options
+from shared.api.operations import DONE, Answer, Body, Operation
 from shared.api.routing import closed_segment, route, route_async
-from shared.models.errors import ApiError, BadRequest, ErrorDetail, GraphUnavailable, ServiceUnavailable
+from shared.models.errors import ApiError, BadRequest, Conflict, ErrorDetail, GraphUnavailable, ServiceUnavailable
 from shared.models.organizations import Organization
 from shared.services import services
 from shared.triggers.messages import CONNECTION, SLICES, Messages, send
@@ -26,13 +27,18 @@ if TYPE_CHECKING:
 
 blueprint = func.Blueprint()
 
+_RESTART = Body(lambda: api().RestartRequest)
+_VALIDATION = Body(lambda: api().CredentialsValidation)
+_SUBJECT = Body(lambda: api().ProvisionOnDemand)
+_VALIDATE = Operation([DONE], body=_VALIDATION, options=())
+
 _CLIENT_ID, _CLIENT_SECRET = "clientidentifier", "clientsecret"
 _TOLD_AT_ONCE = 10
 
 
 @blueprint.function_name("start_synchronization_job")
 @blueprint.queue_output(arg_name="messages", queue_name=SLICES, connection=CONNECTION)
-@route(blueprint, f"{JOB}/start", "POST")
+@route(blueprint, f"{JOB}/start", "POST", Operation([DONE], options=(), errors=(Conflict,)))
 def start_synchronization_job(req: func.HttpRequest, messages: Messages) -> func.HttpResponse:
     """Sets the job going; a paused one goes on, a quarantine is lifted."""
     query_options(req, ())
@@ -41,7 +47,7 @@ def start_synchronization_job(req: func.HttpRequest, messages: Messages) -> func
 
 
 @blueprint.function_name("pause_synchronization_job")
-@route(blueprint, f"{JOB}/pause", "POST")
+@route(blueprint, f"{JOB}/pause", "POST", Operation([DONE], options=(), errors=(Conflict,)))
 def pause_synchronization_job(req: func.HttpRequest) -> func.HttpResponse:
     """Stops the job for a while."""
     query_options(req, ())
@@ -51,13 +57,13 @@ def pause_synchronization_job(req: func.HttpRequest) -> func.HttpResponse:
 
 @blueprint.function_name("restart_synchronization_job")
 @blueprint.queue_output(arg_name="messages", queue_name=SLICES, connection=CONNECTION)
-@route(blueprint, f"{JOB}/restart", "POST")
+@route(blueprint, f"{JOB}/restart", "POST", Operation([DONE], body=_RESTART, options=(), errors=(Conflict,)))
 def restart_synchronization_job(req: func.HttpRequest, messages: Messages) -> func.HttpResponse:
     """Begins anew, with the parts of the state that the criteria name thrown away."""
     app = services()
     query_options(req, ())
     key = read_organization(req).key
-    asked = read_body(req, api().RestartRequest, app.settings.request_body_bytes)
+    asked = read_body(req, _RESTART, app.settings.request_body_bytes)
     # msgraph-sdk and Graph's other clients mark so what they send again (graph.md §2.7).
     sent_again = "retry-attempt" in cast(Mapping[str, str], req.headers)
     send(messages, sync().restart(app, key, asked.scope, sent_again=sent_again))
@@ -65,7 +71,7 @@ def restart_synchronization_job(req: func.HttpRequest, messages: Messages) -> fu
 
 
 @blueprint.function_name("check_job_credentials")
-@route_async(blueprint, f"{JOB}/validateCredentials", "POST")
+@route_async(blueprint, f"{JOB}/validateCredentials", "POST", _VALIDATE)
 async def check_job_credentials(req: func.HttpRequest) -> func.HttpResponse:
     """Asks for a token and reads one row of every part; 204 when all of it works."""
     query_options(req, ())
@@ -74,7 +80,7 @@ async def check_job_credentials(req: func.HttpRequest) -> func.HttpResponse:
 
 
 @blueprint.function_name("check_credentials")
-@route_async(blueprint, f"{JOBS}/validateCredentials", "POST")
+@route_async(blueprint, f"{JOBS}/validateCredentials", "POST", _VALIDATE)
 async def check_credentials(req: func.HttpRequest) -> func.HttpResponse:
     """As for one job, for all organizations that are registered with the application."""
     query_options(req, ())
@@ -87,27 +93,37 @@ async def check_credentials(req: func.HttpRequest) -> func.HttpResponse:
 
 
 @blueprint.function_name("provision_on_demand")
-@route_async(blueprint, f"{JOB}/provisionOnDemand", "POST")
+@route_async(
+    blueprint,
+    f"{JOB}/provisionOnDemand",
+    "POST",
+    Operation(
+        [Answer(model=lambda: api().ProvisioningResult, annotated=True)],
+        body=_SUBJECT,
+        options=(),
+        errors=(Conflict,),
+    ),
+)
 async def provision_on_demand(req: func.HttpRequest) -> func.HttpResponse:
     """Reads one object fresh from Graph and writes it to the cache now; answers with the steps."""
     app = services()
     query_options(req, ())
     organization = await asyncio.to_thread(read_organization, req)
-    asked = read_body(req, api().ProvisionOnDemand, app.settings.request_body_bytes).parameters[0]
+    asked = read_body(req, _SUBJECT, app.settings.request_body_bytes).parameters[0]
     names = api().parts_to_provision(asked)
     sync().refuse_to_run(organization)
     done = await sync().provision(app, organization, names, asked.subjects[0].object_id)
     version = closed_segment(req, "version")
     document = {
         "@odata.context": f"{service_url(req)}/{version}/$metadata#microsoft.graph.stringKeyStringValuePair",
-        **api().provisioning_result(organization, done),
+        **api().provisioning_result(organization, done).wire(),
     }
     return json_answer(document, content_type=ODATA_JSON)
 
 
 async def _validate(req: func.HttpRequest, organizations: Sequence[Organization]) -> func.HttpResponse:
     app = services()
-    asked = read_body(req, api().CredentialsValidation, app.settings.request_body_bytes)
+    asked = read_body(req, _VALIDATION, app.settings.request_body_bytes)
     api().refuse_other_template(asked.template_id)
     given = None if asked.use_saved_credentials else _given_secret(asked.credentials or ())
     if failures := await sync().validate(app, organizations, given):

@@ -13,26 +13,45 @@ from sqlalchemy import Connection
 from shared.api.callers import current_scope, refuse_to_register
 from shared.api.messages import entity_answer, json_answer, read_body
 from shared.api.odata import next_link, query_options, window
+from shared.api.operations import DONE, Answer, Body, Form, Operation
 from shared.api.routing import route
 from shared.api.views.sync_state import organization_sync_state
 from shared.cache import organizations, runs
 from shared.cache.synchronization_record import find_record, read_record
 from shared.models.base import WireModel
-from shared.models.errors import NotFound
-from shared.models.organizations import OrganizationRegistration
+from shared.models.errors import Conflict, Forbidden, NotFound
+from shared.models.organizations import OrganizationEntity, OrganizationRegistration
+from shared.models.sync_state import OrganizationSyncState
 from shared.services import services
 from shared.triggers.messages import CONNECTION, PURGES, SLICES, Messages, send, send_keys
 from shared.triggers.rooms import api, sync
 
 blueprint = func.Blueprint()
 
+_REGISTRATION = Body(lambda: OrganizationRegistration)
+_REQUEST = Body(lambda: api().SynchronizationRequest)
+_PAGING = ("top", "skip")
+
+
+def _list_of(model: Callable[[], type[WireModel]]) -> Operation:
+    return Operation([Answer(model=model, form=Form.LIST)], options=_PAGING)
+
 
 @blueprint.function_name("register_organization")
-@route(blueprint, "organizations", "POST")
+@route(
+    blueprint,
+    "organizations",
+    "POST",
+    Operation(
+        [Answer(201, model=lambda: OrganizationEntity, headers=("Location",))],
+        body=_REGISTRATION,
+        errors=(NotFound, Forbidden, Conflict),
+    ),
+)
 def register_organization(req: func.HttpRequest) -> func.HttpResponse:
     """Registers an organization with its job."""
     app = services()
-    registration = read_body(req, OrganizationRegistration, app.settings.request_body_bytes)
+    registration = read_body(req, _REGISTRATION, app.settings.request_body_bytes)
     refuse_to_register(registration, current_scope())
     with app.database.write() as connection:
         added = organizations.register(
@@ -42,7 +61,7 @@ def register_organization(req: func.HttpRequest) -> func.HttpResponse:
 
 
 @blueprint.function_name("list_organizations")
-@route(blueprint, "organizations", "GET")
+@route(blueprint, "organizations", "GET", _list_of(lambda: OrganizationEntity))
 def list_organizations(req: func.HttpRequest) -> func.HttpResponse:
     """The organizations that the caller sees, page by page."""
     return _page(
@@ -54,7 +73,7 @@ def list_organizations(req: func.HttpRequest) -> func.HttpResponse:
 
 
 @blueprint.function_name("get_organization")
-@route(blueprint, "organizations/{id}", "GET")
+@route(blueprint, "organizations/{id}", "GET", Operation([Answer(model=lambda: OrganizationEntity)]))
 def get_organization(req: func.HttpRequest) -> func.HttpResponse:
     """One organization."""
     with services().database.read() as connection:
@@ -63,7 +82,7 @@ def get_organization(req: func.HttpRequest) -> func.HttpResponse:
 
 @blueprint.function_name("remove_organization")
 @blueprint.queue_output(arg_name="purges", queue_name=PURGES, connection=CONNECTION)
-@route(blueprint, "organizations/{id}", "DELETE")
+@route(blueprint, "organizations/{id}", "DELETE", Operation([DONE]))
 def remove_organization(req: func.HttpRequest, purges: Messages) -> func.HttpResponse:
     """Takes an organization off the register; its cached rows go in the background."""
     app = services()
@@ -77,11 +96,16 @@ def remove_organization(req: func.HttpRequest, purges: Messages) -> func.HttpRes
 
 @blueprint.function_name("start_synchronization")
 @blueprint.queue_output(arg_name="messages", queue_name=SLICES, connection=CONNECTION)
-@route(blueprint, "organizations/{id}/sync", "POST")
+@route(
+    blueprint,
+    "organizations/{id}/sync",
+    "POST",
+    Operation([Answer(202, model=lambda: api().RunEntity, headers=("Location",))], body=_REQUEST, errors=(Conflict,)),
+)
 def start_synchronization(req: func.HttpRequest, messages: Messages) -> func.HttpResponse:
     """Starts a synchronization, or joins the one under way."""
     app = services()
-    asked = read_body(req, api().SynchronizationRequest, app.settings.request_body_bytes)
+    asked = read_body(req, _REQUEST, app.settings.request_body_bytes)
     with app.database.read() as connection:
         key = organizations.find(connection, req.route_params["id"], current_scope()).key
     run, started = sync().start(app, key, asked.type, asked.chosen_parts)
@@ -91,7 +115,12 @@ def start_synchronization(req: func.HttpRequest, messages: Messages) -> func.Htt
 
 
 @blueprint.function_name("get_synchronization")
-@route(blueprint, "organizations/{id}/syncs/{activityIdentifier}", "GET")
+@route(
+    blueprint,
+    "organizations/{id}/syncs/{activityIdentifier}",
+    "GET",
+    Operation([Answer(model=lambda: api().RunEntity)]),
+)
 def get_synchronization(req: func.HttpRequest) -> func.HttpResponse:
     """One run with its progress."""
     with services().database.read() as connection:
@@ -103,7 +132,7 @@ def get_synchronization(req: func.HttpRequest) -> func.HttpResponse:
 
 
 @blueprint.function_name("list_escrows")
-@route(blueprint, "organizations/{id}/escrows", "GET")
+@route(blueprint, "organizations/{id}/escrows", "GET", _list_of(lambda: api().EscrowEntity))
 def list_escrows(req: func.HttpRequest) -> func.HttpResponse:
     """The objects that could not be written, page by page."""
     # What works with objects that wait is loaded only by the functions that do: states need none of it.
@@ -113,7 +142,7 @@ def list_escrows(req: func.HttpRequest) -> func.HttpResponse:
 
 
 @blueprint.function_name("list_held_deletions")
-@route(blueprint, "organizations/{id}/heldDeletions", "GET")
+@route(blueprint, "organizations/{id}/heldDeletions", "GET", _list_of(lambda: api().HeldDeletionEntity))
 def list_held_deletions(req: func.HttpRequest) -> func.HttpResponse:
     """The deletions that wait for the end of their run, or for approval, page by page."""
     from shared.cache import held_deletions
@@ -122,7 +151,7 @@ def list_held_deletions(req: func.HttpRequest) -> func.HttpResponse:
 
 
 @blueprint.function_name("get_organization_sync_state")
-@route(blueprint, "organizations/{id}/syncState", "GET")
+@route(blueprint, "organizations/{id}/syncState", "GET", Operation([Answer(model=lambda: OrganizationSyncState)]))
 def get_organization_sync_state(req: func.HttpRequest) -> func.HttpResponse:
     """One organization's synchronization state."""
     app = services()
@@ -131,7 +160,7 @@ def get_organization_sync_state(req: func.HttpRequest) -> func.HttpResponse:
 
 
 @blueprint.function_name("get_all_sync_states")
-@route(blueprint, "organizations/syncState", "GET")
+@route(blueprint, "organizations/syncState", "GET", _list_of(lambda: OrganizationSyncState))
 def get_all_sync_states(req: func.HttpRequest) -> func.HttpResponse:
     """The synchronization states of the organizations that the caller sees, page by page."""
     now = services().now()
@@ -146,7 +175,7 @@ def get_all_sync_states(req: func.HttpRequest) -> func.HttpResponse:
 
 def _page(req: func.HttpRequest, listed: Callable[[Connection, int, int], Sequence[WireModel]]) -> func.HttpResponse:
     """One page of a list, of which ``listed`` gives some behind so many others."""
-    options = query_options(req, ("top", "skip"))
+    options = query_options(req, _PAGING)
     skip, top = window(options)
     with services().database.read() as connection:
         found = listed(connection, skip, top + 1)

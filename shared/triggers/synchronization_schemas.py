@@ -4,15 +4,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import azure.functions as func
 
 from shared.api.messages import ODATA_JSON, json_answer, read_body
 from shared.api.odata import Entry, expands_schema, page_of_list, query_options, select
+from shared.api.operations import DONE, NUMBER, Answer, Body, Form, Operation
 from shared.api.routing import route
 from shared.cache import selections
-from shared.models.errors import BadRequest, NotFound
+from shared.models.errors import BadRequest, Conflict, NotFound
 from shared.models.job_settings import JobSettings
 from shared.models.jobs import TEMPLATE_ID
 from shared.models.parts import CATALOGUE
@@ -26,15 +28,26 @@ if TYPE_CHECKING:
 
 blueprint = func.Blueprint()
 
+_UPDATE = Body(lambda: api().SchemaUpdate)
+_SECRETS = Body(lambda: api().SecretsUpdate)
+_LIST_OPTIONS = ("select", "filter", "top", "skip", "count", "expand")
+_ENTITY_OPTIONS = ("select", "expand")
+_SCHEMA_OPTIONS = ("select",)
+_TEMPLATE_ANSWER = Answer(
+    model=lambda: api().SynchronizationTemplate, annotated=True, expands=lambda: api().SynchronizationSchema
+)
+_READ = Operation([Answer(model=lambda: api().SynchronizationSchema, annotated=True)], options=_SCHEMA_OPTIONS)
+_CHANGE = Operation([DONE], body=_UPDATE, options=(), errors=(Conflict,))
+
 _TEMPLATES = f"{SYNCHRONIZATION}/templates"
 _TEMPLATE = f"{_TEMPLATES}/{{templateId}}"
 
 
 @blueprint.function_name("get_synchronization_schema")
-@route(blueprint, f"{JOB}/schema", "GET")
+@route(blueprint, f"{JOB}/schema", "GET", _READ)
 def get_synchronization_schema(req: func.HttpRequest) -> func.HttpResponse:
     """What the job synchronizes."""
-    options = query_options(req, ("select",))
+    options = query_options(req, _SCHEMA_OPTIONS)
     with services().database.read() as connection:
         organization = find_organization(req, connection)
         parts = selections.read(connection, organization.key)
@@ -46,7 +59,7 @@ def get_synchronization_schema(req: func.HttpRequest) -> func.HttpResponse:
 
 @blueprint.function_name("replace_synchronization_schema")
 @blueprint.queue_output(arg_name="messages", queue_name=SLICES, connection=CONNECTION)
-@route(blueprint, f"{JOB}/schema", "PUT")
+@route(blueprint, f"{JOB}/schema", "PUT", _CHANGE)
 def replace_synchronization_schema(req: func.HttpRequest, messages: Messages) -> func.HttpResponse:
     """Changes what the job synchronizes; what is left out is dropped, and a change begins a new initial cycle."""
     return _change_schema(req, messages)
@@ -54,17 +67,17 @@ def replace_synchronization_schema(req: func.HttpRequest, messages: Messages) ->
 
 @blueprint.function_name("patch_synchronization_schema")
 @blueprint.queue_output(arg_name="messages", queue_name=SLICES, connection=CONNECTION)
-@route(blueprint, f"{JOB}/schema", "PATCH")
+@route(blueprint, f"{JOB}/schema", "PATCH", _CHANGE)
 def patch_synchronization_schema(req: func.HttpRequest, messages: Messages) -> func.HttpResponse:
     """As PUT, for clients that send PATCH, but that a schema without rules changes nothing."""
     return _change_schema(req, messages)
 
 
 @blueprint.function_name("list_synchronization_templates")
-@route(blueprint, _TEMPLATES, "GET")
+@route(blueprint, _TEMPLATES, "GET", Operation([replace(_TEMPLATE_ANSWER, form=Form.LIST)], options=_LIST_OPTIONS))
 def list_synchronization_templates(req: func.HttpRequest) -> func.HttpResponse:
     """The one template."""
-    options = query_options(req, ("select", "filter", "top", "skip", "count", "expand"))
+    options = query_options(req, _LIST_OPTIONS)
     with_schema = expands_schema(options)
     template = _template(req)
     document = page_of_list(
@@ -78,7 +91,7 @@ def list_synchronization_templates(req: func.HttpRequest) -> func.HttpResponse:
 
 
 @blueprint.function_name("count_synchronization_templates")
-@route(blueprint, f"{_TEMPLATES}/$count", "GET")
+@route(blueprint, f"{_TEMPLATES}/$count", "GET", Operation([NUMBER], options=()))
 def count_synchronization_templates(req: func.HttpRequest) -> func.HttpResponse:
     """How many templates there are, as plain digits."""
     query_options(req, ())
@@ -87,34 +100,34 @@ def count_synchronization_templates(req: func.HttpRequest) -> func.HttpResponse:
 
 
 @blueprint.function_name("get_synchronization_template")
-@route(blueprint, _TEMPLATE, "GET")
+@route(blueprint, _TEMPLATE, "GET", Operation([_TEMPLATE_ANSWER], options=_ENTITY_OPTIONS))
 def get_synchronization_template(req: func.HttpRequest) -> func.HttpResponse:
     """The template, with its schema where that is asked for."""
-    options = query_options(req, ("select", "expand"))
+    options = query_options(req, _ENTITY_OPTIONS)
     entity = _entity(_named_template(req), with_schema=expands_schema(options))
     document = {"@odata.context": context(req, "templates/$entity"), **entity}
     return json_answer(select(document, options), content_type=ODATA_JSON)
 
 
 @blueprint.function_name("get_template_schema")
-@route(blueprint, f"{_TEMPLATE}/schema", "GET")
+@route(blueprint, f"{_TEMPLATE}/schema", "GET", _READ)
 def get_template_schema(req: func.HttpRequest) -> func.HttpResponse:
     """What a new job synchronizes."""
-    options = query_options(req, ("select",))
+    options = query_options(req, _SCHEMA_OPTIONS)
     schema = _entity(_named_template(req), with_schema=True)["schema"]
     document = {"@odata.context": context(req, f"templates('{TEMPLATE_ID}')/schema/$entity"), **schema}
     return json_answer(select(document, options), content_type=ODATA_JSON)
 
 
 @blueprint.function_name("replace_synchronization_secrets")
-@route(blueprint, f"{SYNCHRONIZATION}/secrets", "PUT")
+@route(blueprint, f"{SYNCHRONIZATION}/secrets", "PUT", Operation([DONE], body=_SECRETS, options=(), errors=(Conflict,)))
 def replace_synchronization_secrets(req: func.HttpRequest) -> func.HttpResponse:
     """Takes the secrets that mean something here; none can be read back (docs/decisions/0008-no-secrets-kept.md)."""
     app = services()
     query_options(req, ())
     with app.database.read() as connection:
         found = find_organizations(req, connection)
-    settings = api().read_secrets(read_body(req, api().SecretsUpdate, app.settings.request_body_bytes))
+    settings = api().read_secrets(read_body(req, _SECRETS, app.settings.request_body_bytes))
     if settings != JobSettings():
         for organization in found:
             sync().change_settings(app, organization.key, settings)
@@ -127,7 +140,7 @@ def _change_schema(req: func.HttpRequest, messages: Messages) -> func.HttpRespon
     with app.database.read() as connection:
         organization = find_organization(req, connection)
         parts = selections.read(connection, organization.key)
-    schema = read_body(req, api().SchemaUpdate, app.settings.request_body_bytes)
+    schema = read_body(req, _UPDATE, app.settings.request_body_bytes)
     selection = api().read_selection(schema, parts, organization.entity.parts)
     if selection is not None:
         send(messages, sync().change_selection(app, organization.key, selection))

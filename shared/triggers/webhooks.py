@@ -12,6 +12,7 @@ import azure.functions as func
 
 from shared.api.callers import current_scope
 from shared.api.messages import json_answer, read_body
+from shared.api.operations import Answer, Body, Form, Operation
 from shared.api.routing import route
 from shared.cache import organizations, subscriptions
 from shared.models.errors import BadRequest
@@ -21,6 +22,7 @@ from shared.models.notifications import (
     ChangeMessage,
     NotificationCollection,
 )
+from shared.models.subscriptions import SubscriptionEntity
 from shared.services import services
 from shared.triggers.messages import (
     CHANGES,
@@ -44,12 +46,16 @@ logger = logging.getLogger(__name__)
 blueprint = func.Blueprint()
 
 _LONGEST_TOKEN = 2_048
+_ITEMS = Body(lambda: NotificationCollection)
+_RECEIVE = Operation(
+    [Answer(200, "text/plain"), Answer(202, None)], body=_ITEMS, parameters=(("validationToken", _LONGEST_TOKEN),)
+)
 
 
 @blueprint.function_name("receive_notifications")
 @blueprint.queue_output(arg_name="changes", queue_name=CHANGES, connection=CONNECTION)
 @blueprint.queue_output(arg_name="plans", queue_name=PLANS, connection=CONNECTION)
-@route(blueprint, NOTIFICATIONS, "POST", protected=False)
+@route(blueprint, NOTIFICATIONS, "POST", _RECEIVE, protected=False)
 def receive_notifications(req: func.HttpRequest, changes: Messages, plans: Messages) -> func.HttpResponse:
     """Takes in what Graph tells of changes: 202 whoever sent it, so that nobody learns what we know."""
     if (token := _validation_token(req)) is not None:
@@ -64,7 +70,7 @@ def receive_notifications(req: func.HttpRequest, changes: Messages, plans: Messa
 @blueprint.queue_output(arg_name="changes", queue_name=CHANGES, connection=CONNECTION)
 @blueprint.queue_output(arg_name="plans", queue_name=PLANS, connection=CONNECTION)
 @blueprint.queue_output(arg_name="subscribing", queue_name=SUBSCRIPTIONS, connection=CONNECTION)
-@route(blueprint, LIFECYCLE_NOTIFICATIONS, "POST", protected=False)
+@route(blueprint, LIFECYCLE_NOTIFICATIONS, "POST", _RECEIVE, protected=False)
 def receive_lifecycle_notifications(
     req: func.HttpRequest, changes: Messages, plans: Messages, subscribing: Messages
 ) -> func.HttpResponse:
@@ -79,7 +85,12 @@ def receive_lifecycle_notifications(
 
 
 @blueprint.function_name("list_subscriptions")
-@route(blueprint, "organizations/{id}/subscriptions", "GET")
+@route(
+    blueprint,
+    "organizations/{id}/subscriptions",
+    "GET",
+    Operation([Answer(model=lambda: SubscriptionEntity, form=Form.LIST)]),
+)
 def list_subscriptions(req: func.HttpRequest) -> func.HttpResponse:
     """The organization's subscriptions to Graph's notifications, with what last failed of them."""
     app = services()
@@ -124,7 +135,7 @@ def report_dead_subscription(message: func.QueueMessage) -> None:
 
 def _receive(req: func.HttpRequest) -> Received:
     app = services()
-    return sync().receive(app, read_body(req, NotificationCollection, app.settings.request_body_bytes).value)
+    return sync().receive(app, read_body(req, _ITEMS, app.settings.request_body_bytes).value)
 
 
 def _validation_token(req: func.HttpRequest) -> str | None:

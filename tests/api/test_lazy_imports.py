@@ -19,6 +19,8 @@ EXPENSIVE = [
 # Rooms and models of the product that only runs, changes and schemas need.
 BEYOND_STATE = [
     "shared.sync.",
+    "shared.api.openapi",
+    "shared.api.views.reference",
     "shared.graph.batches",
     "shared.cache.escrows",
     "shared.cache.held_deletions",

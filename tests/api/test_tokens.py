@@ -47,7 +47,14 @@ from tests.databases import Databases
 ROOT = Path(__file__).parents[2]
 FUNCTIONS = read_functions(function_app.app, {"SYNC_SCHEDULE": "0 * * * * *"})
 HTTP_FUNCTIONS = [function for function in FUNCTIONS if function.trigger.type == "httpTrigger"]
-OPEN = {"get_health", "get_troubleshooting", "receive_lifecycle_notifications", "receive_notifications"}
+OPEN = {
+    "get_docs",
+    "get_health",
+    "get_openapi",
+    "get_troubleshooting",
+    "receive_lifecycle_notifications",
+    "receive_notifications",
+}
 """The functions that everybody may call; every other one asks for a token."""
 STATE = f"/organizations/{NAME}/syncState"
 FAR = 86_400 * 365
@@ -104,6 +111,16 @@ def test_every_function_asks_for_a_token_unless_it_is_declared_open(product: App
         assert (answer.status_code != 401) == (function.name in OPEN)
         if function.name not in OPEN and method != "HEAD":
             check_error(answer, 401, "InvalidAuthenticationToken")
+
+
+@pytest.mark.parametrize("path", ["/health", "/troubleshooting/x", "/notifications/graph", "/openapi.json", "/docs"])
+def test_who_uses_the_wrong_method_on_an_open_path_is_told_so_and_not_sent_for_a_token(
+    product: Application, path: str
+) -> None:
+    answer = product.client.put(path)
+
+    check_error(answer, 405)
+    assert answer.headers["Allow"] in ("GET", "POST")
 
 
 def test_no_function_asks_for_a_key_beside_the_token() -> None:

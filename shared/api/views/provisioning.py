@@ -10,7 +10,7 @@ import orjson
 from shared.models.base import wire_time
 from shared.models.organizations import Organization
 from shared.models.parts import CATALOGUE
-from shared.models.provisioning import Action, PartProvisioned, Provisioned, Step
+from shared.models.provisioning import Action, PartProvisioned, Provisioned, ProvisioningResult, Step
 from shared.models.schema import SOURCE_DIRECTORY, TARGET_DIRECTORY, object_name
 
 _DONE = {
@@ -26,8 +26,8 @@ _LEFT_OUT = {
 _NOT_REACHED = "The step was not reached."
 
 
-def provisioning_result(organization: Organization, done: Provisioned) -> dict[str, str]:
-    """Graph's stringKeyStringValuePair: the outcome, and the account of every step, each as a JSON text."""
+def provisioning_result(organization: Organization, done: Provisioned) -> ProvisioningResult:
+    """The outcome, and the account of every step."""
     error = next((part.error for part in done.parts if part.error is not None), None)
     outcome = "Skipped" if all(part.failed_at is not None for part in done.parts) else "Success"
     if error is not None:
@@ -51,7 +51,7 @@ def provisioning_result(organization: Organization, done: Provisioned) -> dict[s
         "modifiedProperties": [change for part in done.parts for change in _changes(part)],
     }
     key = {"result": outcome, "details": details}
-    return {"key": orjson.dumps(key).decode(), "value": orjson.dumps(account).decode()}
+    return ProvisioningResult(key=orjson.dumps(key).decode(), value=orjson.dumps(account).decode())
 
 
 def _action(done: Provisioned) -> Action:

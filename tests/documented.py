@@ -23,6 +23,9 @@ def operations() -> dict[str, Any]:
 
 def check_documented(answer: httpx.Response) -> None:
     """Fails on a status or a media type that the document does not have for what was asked."""
+    if answer.status_code == httpx.codes.INTERNAL_SERVER_ERROR and not answer.content:
+        # The host's own: a function whose messages no queue takes has already answered.
+        return
     found = _ROUTER.find(answer.request.method, decode_path(answer.request.url.raw_path.partition(b"?")[0]))
     if found is None or (told := operations().get(found[0].function.name)) is None:
         return

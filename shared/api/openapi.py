@@ -93,7 +93,9 @@ class _Schemas:
         for route in told:
             used.update(_models(route.operation))
         ordered: list[_ModeledAs] = sorted(used, key=lambda one: (one[0].__name__, one[1]))
-        adapters = [(model, mode, TypeAdapter(model)) for model, mode in ordered]
+        adapters: list[tuple[type[WireModel], JsonSchemaMode, TypeAdapter[Any]]] = [
+            (model, mode, TypeAdapter(model)) for model, mode in ordered
+        ]
         made, definitions = TypeAdapter.json_schemas(
             adapters, ref_template=_REFERENCE, schema_generator=_WithoutTitlesOfMembers
         )

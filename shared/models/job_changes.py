@@ -61,11 +61,17 @@ class ScheduleUpdate(_Body):
     state: ScheduleState | None = None
 
 
+class ErrorUpdate(SynchronizationError):
+    """The quarantine's error that a client sends back, or asks for."""
+
+    tenant_actionable: StrictBool = False
+
+
 class QuarantineUpdate(_Body):
     """The quarantine that a client sends back, or asks for."""
 
     reason: QuarantineReason | None = None
-    error: SynchronizationError | None = None
+    error: ErrorUpdate | None = None
     current_began: _WrittenTime | None = None
 
 

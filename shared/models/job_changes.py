@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import ConfigDict, Field, field_validator
+from pydantic import BeforeValidator, ConfigDict, Field, StrictBool, field_validator
 
 from shared.models.base import UtcTime, WireModel
 from shared.models.job_settings import JobSettings, read_settings
@@ -17,6 +17,15 @@ from shared.models.synchronization import (
     StatusCode,
     SynchronizationError,
 )
+
+
+def _written(value: object) -> object:
+    if not isinstance(value, str):
+        raise ValueError("a time is written as 2026-01-31T08:00:00Z")
+    return value
+
+
+_WrittenTime = Annotated[UtcTime, BeforeValidator(_written)]
 
 
 class _Body(WireModel):
@@ -47,17 +56,23 @@ class JobCreation(_WithSettings):
 class ScheduleUpdate(_Body):
     """The schedule that a client sends back; of it, only the interval can be changed."""
 
-    expiration: UtcTime | None = None
+    expiration: _WrittenTime | None = None
     interval: Duration | None = None
     state: ScheduleState | None = None
+
+
+class ErrorUpdate(SynchronizationError):
+    """The quarantine's error that a client sends back, or asks for."""
+
+    tenant_actionable: StrictBool = False
 
 
 class QuarantineUpdate(_Body):
     """The quarantine that a client sends back, or asks for."""
 
     reason: QuarantineReason | None = None
-    error: SynchronizationError | None = None
-    current_began: UtcTime | None = None
+    error: ErrorUpdate | None = None
+    current_began: _WrittenTime | None = None
 
 
 class StatusUpdate(_Body):
@@ -103,7 +118,7 @@ class CredentialsValidation(_Body):
 
     application_identifier: str | None = None
     template_id: str | None = None
-    use_saved_credentials: bool | None = None
+    use_saved_credentials: StrictBool | None = None
     credentials: list[SecretPair] | None = None
 
 

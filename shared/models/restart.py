@@ -46,8 +46,15 @@ _NAMES = {
 }
 _WORDS = {name.lower(): scope for name, scope in _NAMES.items()}
 _LISTED = "|".join(_NAMES)
-_SCHEMA = {"anyOf": [{"type": "string", "pattern": f"^(({_LISTED})(, *({_LISTED}))*)?$"}, {"type": "null"}]}
-"""What is told of it; in any letter case, and as a number, it is taken as well."""
+_SCHEMA = {
+    "anyOf": [
+        {"type": "string", "pattern": f"^(({_LISTED})(, *({_LISTED}))*)?$"},
+        {"type": "integer", "minimum": 0, "maximum": 15},
+        {"type": "integer", "minimum": 32, "maximum": 47},
+        {"type": "null"},
+    ]
+}
+"""What is told of it; in any letter case it is taken as well."""
 
 
 def parse_scope(value: Any) -> RestartScope:

@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Any, Literal
 from uuid import UUID
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, StrictBool, StrictInt
 
 from shared.models.base import WireModel
 from shared.models.parts import Part
@@ -185,17 +185,17 @@ class AttributeMappingUpdate(_Update):
     target_attribute_name: str | None = None
     source: AttributeSourceUpdate | None = None
     default_value: str | None = None
-    export_missing_references: bool | None = None
+    export_missing_references: StrictBool | None = None
     flow_behavior: str | None = None
     flow_type: str | None = None
-    matching_priority: int | None = None
+    matching_priority: StrictInt | None = None
 
 
 class ObjectMappingUpdate(_Update):
     """An objectMapping as clients send it; msgraph-sdk leaves ``flowTypes`` out (graph.md §2.2)."""
 
     name: str | None = None
-    enabled: bool | None = None
+    enabled: StrictBool | None = None
     flow_types: str | None = None
     source_object_name: str | None = None
     target_object_name: str | None = None

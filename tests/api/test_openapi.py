@@ -13,7 +13,7 @@ import schemathesis.openapi
 import function_app
 from local.host.metadata import read_functions
 from local.tenant import TenantServer
-from tests.api.support import check_headers, jobs_path
+from tests.api.support import check_error, check_headers, jobs_path
 from tests.api.test_tokens import OPEN
 from tests.api.tokens import protected_application, writer
 from tests.application import Application
@@ -159,6 +159,27 @@ def test_the_methods_of_a_path_are_those_that_the_document_has_for_it(
     answer = product.client.options(path, headers=writer(shared_tenant))
 
     assert (answer.status_code, answer.headers["Allow"]) == (405, allowed)
+
+
+@pytest.mark.parametrize(
+    ("method", "action", "body", "member"),
+    [
+        ("PATCH", "", {"status": {"quarantine": {"currentBegan": 0}}}, "currentBegan"),
+        ("POST", "/validateCredentials", {"useSavedCredentials": 0}, "useSavedCredentials"),
+        ("POST", "/validateCredentials", {"useSavedCredentials": "true"}, "useSavedCredentials"),
+    ],
+)
+def test_a_member_of_another_type_than_the_documents_is_refused(
+    product: Application, shared_tenant: TenantServer, method: str, action: str, body: dict[str, Any], member: str
+) -> None:
+    product.client.post("/organizations", json=product.registration(), headers=writer(shared_tenant))
+    jobs = product.client.get(jobs_path(), headers=writer(shared_tenant)).json()["value"]
+
+    answer = product.client.request(
+        method, f"{jobs_path()}/{jobs[0]['id']}{action}", json=body, headers=writer(shared_tenant)
+    )
+
+    assert member in check_error(answer, 400)
 
 
 # --- For people ----------------------------------------------------------------------------------------------------

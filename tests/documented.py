@@ -23,7 +23,7 @@ def operations() -> dict[str, Any]:
 
 def check_documented(answer: httpx.Response) -> None:
     """Fails on a status or a media type that the document does not have for what was asked."""
-    if answer.status_code == httpx.codes.INTERNAL_SERVER_ERROR and not answer.content:
+    if answer.status_code == httpx.codes.INTERNAL_SERVER_ERROR and answer.headers.get("Content-Length") == "0":
         # The host's own: a function whose messages no queue takes has already answered.
         return
     found = _ROUTER.find(answer.request.method, decode_path(answer.request.url.raw_path.partition(b"?")[0]))

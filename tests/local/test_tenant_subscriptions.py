@@ -144,7 +144,7 @@ def test_an_address_that_does_not_repeat_the_token_as_text_is_refused(client: ht
         {"expirationDateTime": (datetime.now(UTC) - timedelta(minutes=1)).isoformat()},
         {"expirationDateTime": "soon"},
     ],
-    ids=str,
+    ids=["resource", "changeType", "address", "clientState", "too long", "over already", "no time"],
 )
 def test_what_graph_does_not_grant_is_refused(
     client: httpx.Client, listener: Listener, changed: dict[str, Any]

@@ -180,7 +180,7 @@ def _page(req: func.HttpRequest, listed: Callable[[Connection, int, int], Sequen
     with services().database.read() as connection:
         found = listed(connection, skip, top + 1)
     document: dict[str, Any] = {"value": [entity.wire() for entity in found[:top]]}
-    if len(found) > top:
+    if top and len(found) > top:
         document["@odata.nextLink"] = next_link(req, options, skip + top)
     return json_answer(document)
 

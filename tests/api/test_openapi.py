@@ -192,12 +192,21 @@ def test_the_page_shows_every_operation_with_all_its_statuses(page: httpx.Respon
         assert f'<span class="method">{method.upper()}</span> {path}' in sections[name]
         assert set(operation["responses"]) <= set(re.findall(r"<td><code>(\d+)</code></td>", sections[name]))
         assert ("Needs no token." in sections[name]) == (name in OPEN)
+        for answer in operation["responses"].values():
+            assert all(f"<code>{header}</code>" in sections[name] for header in answer.get("headers", ()))
 
 
 def test_every_link_of_the_page_leads_somewhere_in_it_or_to_the_document(page: httpx.Response) -> None:
     targets = {f"#{name}" for name in re.findall(r'id="([\w-]+)"', page.text)}
 
-    assert set(re.findall(r'href="([^"]+)"', page.text)) <= targets | {"openapi.json"}
+    assert set(re.findall(r'href="([^"]+)"', page.text)) <= targets | {"/openapi.json"}
+
+
+def test_the_page_leads_to_the_document_however_its_address_was_written(product: Application) -> None:
+    page = product.client.get("/docs/")
+    (link,) = re.findall(r'href="([^"#]+)"', page.text)
+
+    assert product.client.get(str(page.url.join(link))).json()["openapi"] == "3.1.0"
 
 
 def test_the_page_loads_nothing_and_runs_nothing(page: httpx.Response) -> None:

@@ -26,7 +26,7 @@ def reference(document: _Object) -> str:
     body = f"""<header>
 <h1>{escape(info["title"])}</h1>
 <p>{inline(info["description"])}</p>
-<p>The same for programs: <a href="openapi.json">openapi.json</a>, OpenAPI {escape(document["openapi"])}.</p>
+<p>The same for programs: <a href="/openapi.json">openapi.json</a>, OpenAPI {escape(document["openapi"])}.</p>
 <p>{" ".join(inline(scheme["description"]) for scheme in security.values())}</p>
 </header>
 <nav aria-labelledby="contents">
@@ -79,7 +79,11 @@ def _section(method: str, path: str, operation: _Object) -> str:
         need = "required" if body["required"] else "may be absent"
         told += [f"<h4>Body ({need})</h4>", _content(body["content"])]
     rows = [
-        (f"<code>{status}</code>", inline(answer["description"]), _content(answer.get("content", {})))
+        (
+            f"<code>{status}</code>",
+            inline(answer["description"]) + _headers(answer),
+            _content(answer.get("content", {})),
+        )
         for status, answer in operation["responses"].items()
     ]
     told.append("<h4>Answers</h4>" + _table(("Status", "Meaning", "Body"), rows))
@@ -100,6 +104,11 @@ def _schema(name: str, schema: _Object) -> str:
         for member, type_ in members.items()
     ]
     return told + _table(("Member", "Type", "There"), rows) + "</section>\n"
+
+
+def _headers(answer: _Object) -> str:
+    told = ", ".join(f"<code>{escape(name)}</code>" for name in answer.get("headers", ()))
+    return f" <small>With the header {told}.</small>" if told else ""
 
 
 def _content(content: _Object) -> str:

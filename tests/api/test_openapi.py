@@ -125,6 +125,18 @@ def test_an_operation_tells_what_it_is_and_how_it_can_end(document: dict[str, An
         assert {"400", "413", "415"} <= statuses
 
 
+def test_conflicts_are_told_of_what_can_contradict_what_is_there_and_of_nothing_else(document: dict[str, Any]) -> None:
+    assert {name for name, (_, _, told) in operations(document).items() if "409" in told["responses"]} == {
+        "register_organization",
+        "start_synchronization",
+        "create_synchronization_job",
+        "patch_synchronization_job",
+        "start_synchronization_job",
+        "restart_synchronization_job",
+        "provision_on_demand",
+    }
+
+
 @pytest.mark.parametrize(("status", "told"), [(418, "application/json"), (200, "text/html")])
 def test_an_answer_that_the_document_does_not_have_fails_any_test(status: int, told: str) -> None:
     request = httpx.Request("GET", "http://app/organizations/contoso.onmicrosoft.com/syncState")

@@ -266,5 +266,5 @@ def _one_line(text: str) -> str:
 
 
 def _markdown(text: str) -> str:
-    """A docstring with its literals as Markdown has them."""
-    return text.replace("``", "`")
+    """A docstring with its literals as Markdown has them, without the sources that it names for who reads the code."""
+    return re.sub(r"\s\([\w/-]+\.md[^)]*\)", "", text).replace("``", "`")

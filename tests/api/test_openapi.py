@@ -13,6 +13,7 @@ import schemathesis.openapi
 import function_app
 from local.host.metadata import read_functions
 from local.tenant import TenantServer
+from shared.api.views.reference import reference
 from tests.api.support import check_error, check_headers, jobs_path
 from tests.api.test_tokens import OPEN
 from tests.api.tokens import protected_application, writer
@@ -194,6 +195,10 @@ def test_a_member_of_another_type_than_the_documents_is_refused(
     assert member in check_error(answer, 400)
 
 
+def test_the_document_refers_to_no_file_that_its_readers_do_not_have(product: Application) -> None:
+    assert not re.findall(r"[\w/-]+\.(?:md|py)\b", product.client.get("/openapi.json").text)
+
+
 # --- For people ----------------------------------------------------------------------------------------------------
 
 
@@ -219,6 +224,30 @@ def test_the_page_leads_to_the_document_however_its_address_was_written(product:
     (link,) = re.findall(r'href="([^"#]+)"', page.text)
 
     assert product.client.get(str(page.url.join(link))).json()["openapi"] == "3.1.0"
+
+
+def test_the_page_shows_whatever_the_document_holds_as_text() -> None:
+    evil = "<script>\"'&"
+    answer = {"description": evil, "headers": {evil: {}}, "content": {evil: {"schema": {"title": evil}}}}
+    given = {"name": evil, "in": evil, "description": evil, "schema": {"enum": [evil]}}
+    told = {"operationId": evil, "summary": evil, "description": evil, "tags": [evil], "security": []}
+    told |= {"parameters": [given], "responses": {evil: answer}}
+    members = {evil: {"type": evil, "format": evil}, "fixed": {"const": evil}, "other": {"$ref": evil}}
+
+    shown = reference(
+        {
+            "openapi": evil,
+            "info": {"title": evil, "description": evil},
+            "paths": {evil: {evil: told}},
+            "components": {
+                "schemas": {evil: {"description": evil, "properties": members}},
+                "securitySchemes": {"bearer": {"description": evil}},
+            },
+        }
+    )
+
+    assert not re.search("<script", shown, re.IGNORECASE)
+    assert "&lt;script&gt;&quot;" in shown
 
 
 def test_the_page_loads_nothing_and_runs_nothing(page: httpx.Response) -> None:

@@ -59,9 +59,13 @@ def _operations(document: _Object) -> Iterator[tuple[str, str, _Object]]:
 
 def _entry(method: str, path: str, operation: _Object) -> str:
     return (
-        f'<li><a href="#{escape(operation["operationId"])}"><code><span class="method">{method}</span> '
-        f"{escape(path)}</code></a> {inline(operation['summary'])}</li>"
+        f'<li><a href="#{escape(operation["operationId"])}"><code>{_call(method, path)}</code></a> '
+        f"{inline(operation['summary'])}</li>"
     )
+
+
+def _call(method: str, path: str) -> str:
+    return f'<span class="method">{escape(method)}</span> {escape(path)}'
 
 
 def _section(method: str, path: str, operation: _Object) -> str:
@@ -80,14 +84,14 @@ def _section(method: str, path: str, operation: _Object) -> str:
         told += [f"<h4>Body ({need})</h4>", _content(body["content"])]
     rows = [
         (
-            f"<code>{status}</code>",
+            f"<code>{escape(status)}</code>",
             inline(answer["description"]) + _headers(answer),
             _content(answer.get("content", {})),
         )
         for status, answer in operation["responses"].items()
     ]
     told.append("<h4>Answers</h4>" + _table(("Status", "Meaning", "Body"), rows))
-    heading = f'<h3><code><span class="method">{method}</span> {escape(path)}</code></h3>'
+    heading = f"<h3><code>{_call(method, path)}</code></h3>"
     return f'<section id="{escape(operation["operationId"])}">\n{heading}\n' + "\n".join(told) + "\n</section>\n"
 
 

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from shared.api.job_changes import read_change, refuse_other_template
-from shared.api.openapi import document as openapi
 from shared.api.secrets import read_secrets
 from shared.api.subjects import parts_to_provision
 from shared.api.views.provisioning import provisioning_result
-from shared.api.views.reference import reference
 from shared.api.views.run import run_entity
 from shared.api.views.schema import synchronization_schema, synchronization_template
 from shared.models.escrows import EscrowEntity, HeldDeletionEntity
@@ -33,13 +31,11 @@ __all__ = [
     "SynchronizationRequest",
     "SynchronizationSchema",
     "SynchronizationTemplate",
-    "openapi",
     "parts_to_provision",
     "provisioning_result",
     "read_change",
     "read_secrets",
     "read_selection",
-    "reference",
     "refuse_other_template",
     "run_entity",
     "synchronization_schema",

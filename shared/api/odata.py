@@ -14,6 +14,9 @@ from shared.models.errors import BadRequest
 
 LONGEST_PAGE = 1_000
 
+GREATEST_NUMBER = 999_999_999
+"""What $top and $skip take at most."""
+
 _ENTITIES_PER_PAGE = 100
 
 _FUNCTION_KEY = "code"
@@ -144,7 +147,7 @@ def window(options: Mapping[str, str]) -> tuple[int, int]:
         BadRequest: One of them cannot be used.
     """
     top = number(options, "top")
-    return number(options, "skip") or 0, min(LONGEST_PAGE if top is None else max(top, 1), LONGEST_PAGE)
+    return number(options, "skip") or 0, LONGEST_PAGE if top is None else min(top, LONGEST_PAGE)
 
 
 def number(options: Mapping[str, str], name: str) -> int | None:
@@ -156,7 +159,7 @@ def number(options: Mapping[str, str], name: str) -> int | None:
     value = options.get(name)
     if value is None:
         return None
-    if not (value.isascii() and value.isdecimal() and len(value) < 10):
+    if not (value.isascii() and value.isdecimal() and len(value) <= len(str(GREATEST_NUMBER))):
         raise BadRequest(f"${name} takes a number that is not negative.")
     return int(value)
 

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode
 
-from shared.api.odata import FILTER_PATTERN
+from shared.api.odata import FILTER_PATTERN, GREATEST_NUMBER
 from shared.api.operations import Answer, Form, Operation
 from shared.api.routing import CLOSED_SEGMENTS, Route, routes
 from shared.models.base import WireModel
@@ -33,9 +33,10 @@ _ModeledAs = tuple[type[WireModel], JsonSchemaMode]
 _REFERENCE = "#/components/schemas/{model}"
 _BEARER = "bearer"
 _HEADERS: Mapping[type[ApiError], str] = {Unauthorized: "WWW-Authenticate", ServiceUnavailable: "Retry-After"}
+_NUMBER: JsonObject = {"type": "integer", "minimum": 0, "maximum": GREATEST_NUMBER}
 _OPTIONS: Mapping[str, JsonObject] = {
-    "top": {"type": "integer", "minimum": 0, "maximum": 999_999_999, "description": "At most so many."},
-    "skip": {"type": "integer", "minimum": 0, "maximum": 999_999_999, "description": "Those after so many."},
+    "top": {**_NUMBER, "description": "At most so many in the answer."},
+    "skip": {**_NUMBER, "description": "Those after so many."},
     "count": {"type": "boolean", "description": "Whether the number of all of them is told as well."},
     "filter": {
         "type": "string",
@@ -265,5 +266,5 @@ def _one_line(text: str) -> str:
 
 
 def _markdown(text: str) -> str:
-    """A docstring with its literals as Markdown has them."""
-    return text.replace("``", "`")
+    """A docstring with its literals as Markdown has them, without the sources that it names for who reads the code."""
+    return re.sub(r"\s\([\w/-]+\.md[^)]*\)", "", text).replace("``", "`")

@@ -156,7 +156,7 @@ class SynchronizationError(_Readable):
 
 
 class SynchronizationTaskExecution(_Readable):
-    """synchronizationTaskExecution: one finished run. The counts are defined in graph.md §3.5."""
+    """synchronizationTaskExecution: one finished run with its counts (graph.md §3.5)."""
 
     activity_identifier: str | None = None
     count_entitled: int = 0

@@ -7,7 +7,6 @@ import azure.functions as func
 from shared.api.messages import json_answer, page_answer
 from shared.api.operations import Answer, Operation
 from shared.api.routing import route
-from shared.triggers.rooms import api
 
 blueprint = func.Blueprint()
 
@@ -16,11 +15,17 @@ blueprint = func.Blueprint()
 @route(blueprint, "openapi.json", "GET", Operation([Answer(200)]), protected=False)
 def get_openapi(req: func.HttpRequest) -> func.HttpResponse:
     """This API as an OpenAPI document."""
-    return json_answer(api().openapi())
+    # Nobody else needs what makes the document: it is loaded for who asks.
+    from shared.api.openapi import document
+
+    return json_answer(document())
 
 
 @blueprint.function_name("get_docs")
 @route(blueprint, "docs", "GET", Operation([Answer(200, "text/html")]), protected=False)
 def get_docs(req: func.HttpRequest) -> func.HttpResponse:
     """This API for people to read."""
-    return page_answer(api().reference(api().openapi()))
+    from shared.api.openapi import document
+    from shared.api.views.reference import reference
+
+    return page_answer(reference(document()))

@@ -47,7 +47,7 @@ def start_synchronization_job(req: func.HttpRequest, messages: Messages) -> func
 
 
 @blueprint.function_name("pause_synchronization_job")
-@route(blueprint, f"{JOB}/pause", "POST", Operation([DONE], options=(), errors=(Conflict,)))
+@route(blueprint, f"{JOB}/pause", "POST", Operation([DONE], options=()))
 def pause_synchronization_job(req: func.HttpRequest) -> func.HttpResponse:
     """Stops the job for a while."""
     query_options(req, ())

@@ -19,7 +19,7 @@ from shared.api.views.sync_state import organization_sync_state
 from shared.cache import organizations, runs
 from shared.cache.synchronization_record import find_record, read_record
 from shared.models.base import WireModel
-from shared.models.errors import Conflict, Forbidden, NotFound
+from shared.models.errors import Conflict, NotFound
 from shared.models.organizations import OrganizationEntity, OrganizationRegistration
 from shared.models.sync_state import OrganizationSyncState
 from shared.services import services
@@ -45,7 +45,7 @@ def _list_of(model: Callable[[], type[WireModel]]) -> Operation:
     Operation(
         [Answer(201, model=lambda: OrganizationEntity, headers=("Location",))],
         body=_REGISTRATION,
-        errors=(NotFound, Forbidden, Conflict),
+        errors=(NotFound, Conflict),
     ),
 )
 def register_organization(req: func.HttpRequest) -> func.HttpResponse:
@@ -180,7 +180,7 @@ def _page(req: func.HttpRequest, listed: Callable[[Connection, int, int], Sequen
     with services().database.read() as connection:
         found = listed(connection, skip, top + 1)
     document: dict[str, Any] = {"value": [entity.wire() for entity in found[:top]]}
-    if len(found) > top:
+    if top and len(found) > top:
         document["@odata.nextLink"] = next_link(req, options, skip + top)
     return json_answer(document)
 

@@ -14,7 +14,7 @@ from shared.api.odata import Entry, expands_schema, page_of_list, query_options,
 from shared.api.operations import DONE, NUMBER, Answer, Body, Form, Operation
 from shared.api.routing import route
 from shared.cache import selections
-from shared.models.errors import BadRequest, Conflict, NotFound
+from shared.models.errors import BadRequest, NotFound
 from shared.models.job_settings import JobSettings
 from shared.models.jobs import TEMPLATE_ID
 from shared.models.parts import CATALOGUE
@@ -37,7 +37,7 @@ _TEMPLATE_ANSWER = Answer(
     model=lambda: api().SynchronizationTemplate, annotated=True, expands=lambda: api().SynchronizationSchema
 )
 _READ = Operation([Answer(model=lambda: api().SynchronizationSchema, annotated=True)], options=_SCHEMA_OPTIONS)
-_CHANGE = Operation([DONE], body=_UPDATE, options=(), errors=(Conflict,))
+_CHANGE = Operation([DONE], body=_UPDATE, options=())
 
 _TEMPLATES = f"{SYNCHRONIZATION}/templates"
 _TEMPLATE = f"{_TEMPLATES}/{{templateId}}"
@@ -120,7 +120,7 @@ def get_template_schema(req: func.HttpRequest) -> func.HttpResponse:
 
 
 @blueprint.function_name("replace_synchronization_secrets")
-@route(blueprint, f"{SYNCHRONIZATION}/secrets", "PUT", Operation([DONE], body=_SECRETS, options=(), errors=(Conflict,)))
+@route(blueprint, f"{SYNCHRONIZATION}/secrets", "PUT", Operation([DONE], body=_SECRETS, options=()))
 def replace_synchronization_secrets(req: func.HttpRequest) -> func.HttpResponse:
     """Takes the secrets that mean something here; none can be read back (docs/decisions/0008-no-secrets-kept.md)."""
     app = services()

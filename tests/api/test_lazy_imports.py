@@ -58,6 +58,17 @@ print(json.dumps({"after_import": after_import, "statuses": statuses, "after_req
 """
 
 
+def test_only_requests_for_the_apis_description_load_what_makes_it() -> None:
+    program = "import sys, shared.triggers.documentation, shared.api.interface; print(*sys.modules)"
+
+    loaded = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
+    ).stdout.split()
+
+    assert "shared.api.views.run" in loaded
+    assert not {"shared.api.openapi", "shared.api.views.reference"} & set(loaded)
+
+
 def test_importing_the_app_and_answering_about_state_loads_nothing_that_only_runs_and_changes_need(
     registry: Application, database_url: str
 ) -> None:

@@ -13,6 +13,7 @@ import schemathesis.openapi
 import function_app
 from local.host.metadata import read_functions
 from local.tenant import TenantServer
+from shared.api.views.reference import reference
 from tests.api.support import check_error, check_headers, jobs_path
 from tests.api.test_tokens import OPEN
 from tests.api.tokens import protected_application, writer
@@ -125,6 +126,18 @@ def test_an_operation_tells_what_it_is_and_how_it_can_end(document: dict[str, An
         assert {"400", "413", "415"} <= statuses
 
 
+def test_conflicts_are_told_of_what_can_contradict_what_is_there_and_of_nothing_else(document: dict[str, Any]) -> None:
+    assert {name for name, (_, _, told) in operations(document).items() if "409" in told["responses"]} == {
+        "register_organization",
+        "start_synchronization",
+        "create_synchronization_job",
+        "patch_synchronization_job",
+        "start_synchronization_job",
+        "restart_synchronization_job",
+        "provision_on_demand",
+    }
+
+
 @pytest.mark.parametrize(("status", "told"), [(418, "application/json"), (200, "text/html")])
 def test_an_answer_that_the_document_does_not_have_fails_any_test(status: int, told: str) -> None:
     request = httpx.Request("GET", "http://app/organizations/contoso.onmicrosoft.com/syncState")
@@ -182,6 +195,10 @@ def test_a_member_of_another_type_than_the_documents_is_refused(
     assert member in check_error(answer, 400)
 
 
+def test_the_document_refers_to_no_file_that_its_readers_do_not_have(product: Application) -> None:
+    assert not re.findall(r"[\w/-]+\.(?:md|py)\b", product.client.get("/openapi.json").text)
+
+
 # --- For people ----------------------------------------------------------------------------------------------------
 
 
@@ -192,12 +209,45 @@ def test_the_page_shows_every_operation_with_all_its_statuses(page: httpx.Respon
         assert f'<span class="method">{method.upper()}</span> {path}' in sections[name]
         assert set(operation["responses"]) <= set(re.findall(r"<td><code>(\d+)</code></td>", sections[name]))
         assert ("Needs no token." in sections[name]) == (name in OPEN)
+        for answer in operation["responses"].values():
+            assert all(f"<code>{header}</code>" in sections[name] for header in answer.get("headers", ()))
 
 
 def test_every_link_of_the_page_leads_somewhere_in_it_or_to_the_document(page: httpx.Response) -> None:
     targets = {f"#{name}" for name in re.findall(r'id="([\w-]+)"', page.text)}
 
-    assert set(re.findall(r'href="([^"]+)"', page.text)) <= targets | {"openapi.json"}
+    assert set(re.findall(r'href="([^"]+)"', page.text)) <= targets | {"/openapi.json"}
+
+
+def test_the_page_leads_to_the_document_however_its_address_was_written(product: Application) -> None:
+    page = product.client.get("/docs/")
+    (link,) = re.findall(r'href="([^"#]+)"', page.text)
+
+    assert product.client.get(str(page.url.join(link))).json()["openapi"] == "3.1.0"
+
+
+def test_the_page_shows_whatever_the_document_holds_as_text() -> None:
+    evil = "<script>\"'&"
+    answer = {"description": evil, "headers": {evil: {}}, "content": {evil: {"schema": {"title": evil}}}}
+    given = {"name": evil, "in": evil, "description": evil, "schema": {"enum": [evil]}}
+    told = {"operationId": evil, "summary": evil, "description": evil, "tags": [evil], "security": []}
+    told |= {"parameters": [given], "responses": {evil: answer}}
+    members = {evil: {"type": evil, "format": evil}, "fixed": {"const": evil}, "other": {"$ref": evil}}
+
+    shown = reference(
+        {
+            "openapi": evil,
+            "info": {"title": evil, "description": evil},
+            "paths": {evil: {evil: told}},
+            "components": {
+                "schemas": {evil: {"description": evil, "properties": members}},
+                "securitySchemes": {"bearer": {"description": evil}},
+            },
+        }
+    )
+
+    assert not re.search("<script", shown, re.IGNORECASE)
+    assert "&lt;script&gt;&quot;" in shown
 
 
 def test_the_page_loads_nothing_and_runs_nothing(page: httpx.Response) -> None:

@@ -219,6 +219,7 @@ def test_the_lists_of_organizations_and_states_come_in_pages_of_what_the_caller_
             link = page.get("@odata.nextLink")
         assert whole == listed(two, where, headers)
         assert len(whole) == number
+    assert two.product.client.get(f"{where}?$top=0", headers=two.as_operator()).json() == {"value": []}
     check_error(two.product.client.get(f"{where}?$top=all", headers=two.as_operator()), 400)
 
 

@@ -26,7 +26,7 @@ def reference(document: _Object) -> str:
     body = f"""<header>
 <h1>{escape(info["title"])}</h1>
 <p>{inline(info["description"])}</p>
-<p>The same for programs: <a href="openapi.json">openapi.json</a>, OpenAPI {escape(document["openapi"])}.</p>
+<p>The same for programs: <a href="/openapi.json">openapi.json</a>, OpenAPI {escape(document["openapi"])}.</p>
 <p>{" ".join(inline(scheme["description"]) for scheme in security.values())}</p>
 </header>
 <nav aria-labelledby="contents">
@@ -59,9 +59,13 @@ def _operations(document: _Object) -> Iterator[tuple[str, str, _Object]]:
 
 def _entry(method: str, path: str, operation: _Object) -> str:
     return (
-        f'<li><a href="#{escape(operation["operationId"])}"><code><span class="method">{method}</span> '
-        f"{escape(path)}</code></a> {inline(operation['summary'])}</li>"
+        f'<li><a href="#{escape(operation["operationId"])}"><code>{_call(method, path)}</code></a> '
+        f"{inline(operation['summary'])}</li>"
     )
+
+
+def _call(method: str, path: str) -> str:
+    return f'<span class="method">{escape(method)}</span> {escape(path)}'
 
 
 def _section(method: str, path: str, operation: _Object) -> str:
@@ -79,11 +83,15 @@ def _section(method: str, path: str, operation: _Object) -> str:
         need = "required" if body["required"] else "may be absent"
         told += [f"<h4>Body ({need})</h4>", _content(body["content"])]
     rows = [
-        (f"<code>{status}</code>", inline(answer["description"]), _content(answer.get("content", {})))
+        (
+            f"<code>{escape(status)}</code>",
+            inline(answer["description"]) + _headers(answer),
+            _content(answer.get("content", {})),
+        )
         for status, answer in operation["responses"].items()
     ]
     told.append("<h4>Answers</h4>" + _table(("Status", "Meaning", "Body"), rows))
-    heading = f'<h3><code><span class="method">{method}</span> {escape(path)}</code></h3>'
+    heading = f"<h3><code>{_call(method, path)}</code></h3>"
     return f'<section id="{escape(operation["operationId"])}">\n{heading}\n' + "\n".join(told) + "\n</section>\n"
 
 
@@ -100,6 +108,11 @@ def _schema(name: str, schema: _Object) -> str:
         for member, type_ in members.items()
     ]
     return told + _table(("Member", "Type", "There"), rows) + "</section>\n"
+
+
+def _headers(answer: _Object) -> str:
+    told = ", ".join(f"<code>{escape(name)}</code>" for name in answer.get("headers", ()))
+    return f" <small>With the header {told}.</small>" if told else ""
 
 
 def _content(content: _Object) -> str:

@@ -45,9 +45,9 @@ Control surface, without authentication; objects are users, groups or sites:
 A fault rule, with its defaults: `{"path": ".*" (searched in the path), "kind": "status", "status": 429,
 "retryAfter": null (seconds or an HTTP date), "code": null, "times": null (for ever), "after": 0,
 "probability": 1.0, "milliseconds": 300, "find": "", "replace": ""}`. Kinds: `status` (also within a
-batch), `latency`, `truncate` (connection closed in the middle of the body), `malformed` (200 with
-broken JSON), `disconnect` (closed before any answer), `rewrite` (regular expression `find` in the
-body becomes `replace`: links to another host, missing ids, wrong types).
+batch), `latency`, `hold` (answered once the rules are lifted), `truncate` (connection closed in the
+middle of the body), `malformed` (200 with broken JSON), `disconnect` (closed before any answer), `rewrite`
+(regular expression `find` in the body becomes `replace`: links to another host, missing ids, wrong types).
 
 Records in a feed begin with their id, links do not; so this rule breaks all records of one user there, and
 nothing else, while the user itself reads well: `{"path": "/users/delta", "kind": "rewrite",

@@ -154,7 +154,7 @@ def _faults(tenant: Tenant, request: Request, parts: dict[str, str]) -> Answer:
     if request.method == "POST":
         tenant.faults.add(request.json())
     elif request.method == "DELETE":
-        tenant.faults.rules.clear()
+        tenant.faults.lift()
     return json_answer([rule.as_json() for rule in tenant.faults.rules])
 
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from local.tenant.web import Answer, GraphError
 
-Kind = Literal["status", "latency", "truncate", "malformed", "disconnect", "rewrite"]
-KINDS: tuple[Kind, ...] = ("status", "latency", "truncate", "malformed", "disconnect", "rewrite")
+Kind = Literal["status", "latency", "hold", "truncate", "malformed", "disconnect", "rewrite"]
+KINDS: tuple[Kind, ...] = ("status", "latency", "hold", "truncate", "malformed", "disconnect", "rewrite")
 _CODES = {
     400: "BadRequest", 401: "InvalidAuthenticationToken", 403: "Authorization_RequestDenied",
     404: "Request_ResourceNotFound", 410: "resyncRequired", 429: "TooManyRequests", 500: "InternalServerError",
@@ -36,6 +37,7 @@ class Rule:
     find: re.Pattern[str]
     matched: int = 0
     struck: int = 0
+    lifted: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
     def kind(self) -> Kind:
@@ -71,6 +73,12 @@ class Faults:
         if not isinstance(values, list):
             raise ValueError("A list of rules is expected.")
         self.rules.extend([_rule(value) for value in values])
+
+    def lift(self) -> None:
+        """Remove all rules; what they hold goes on."""
+        for rule in self.rules:
+            rule.lifted.set()
+        self.rules.clear()
 
     def strike(self, path: str, kinds: tuple[Kind, ...] = KINDS) -> list[Rule]:
         """The rules that apply to this request; asking counts."""

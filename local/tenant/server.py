@@ -50,6 +50,9 @@ class TenantApp:
         wait = tenant.options.latency_ms + sum(r.values["milliseconds"] for r in rules if r.kind == "latency")
         if wait:
             await asyncio.sleep(wait / 1000)
+        for rule in rules:
+            if rule.kind == "hold":
+                await rule.lifted.wait()
         by_kind: dict[str, Rule] = {rule.kind: rule for rule in reversed(rules)}
         if "disconnect" in by_kind:
             await _disconnect(send)

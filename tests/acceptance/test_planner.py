@@ -11,15 +11,13 @@ from sqlalchemy import update
 from local.tenant import TenantServer
 from local.tenant.directory import Directory
 from shared.cache.tables import organizations
-from shared.graph import credentials
-from tests.api.support import another_organization
+from tests.api.support import another_organization, serve_every_organization_by_one_tenant
 from tests.application import Application, running_application
 
 
 @pytest.fixture
 def application(monkeypatch: pytest.MonkeyPatch, database_url: str) -> Iterator[Application]:
-    # All organizations are served by one simulated tenant, whose tokens are of no other one.
-    monkeypatch.setattr(credentials, "OwnTenantIdentity", lambda identity, tenant_id: identity)
+    serve_every_organization_by_one_tenant(monkeypatch)
     with (
         TenantServer(Directory(users=5, groups=2, sites=4)) as tenant,
         running_application(monkeypatch, database_url, tenant) as running,

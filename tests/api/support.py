@@ -15,6 +15,7 @@ import pytest
 from sqlalchemy import MetaData, inspect, text
 
 from local.tenant import Directory, Options, TenantServer
+from shared.graph import credentials
 from tests.application import APPLICATION, Application, running_application
 
 PARTS = ["users", "groups", "groupMembers", "sites", "mailboxes", "teams", "channels"]
@@ -50,6 +51,11 @@ def held_application(
         yield application
         # What works in the background, e.g. on a removal, must not lose its database in the middle.
         application.host.drain()
+
+
+def serve_every_organization_by_one_tenant(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lets the identity read every organization, though the one simulated tenant gives out tokens of itself alone."""
+    monkeypatch.setattr(credentials, "OwnTenantIdentity", lambda identity, tenant_id: identity)
 
 
 def held_parts(application: Application) -> list[str]:

@@ -26,6 +26,7 @@ from tests.api.support import (
     parsed_time,
     rows,
     rows_by_organization,
+    serve_every_organization_by_one_tenant,
 )
 from tests.application import APPLICATION, NAME, Application, running_application
 from tests.graph.authority import running_authority
@@ -474,7 +475,10 @@ class TestStart:
         assert last != first["activityIdentifier"]
         assert (application.run(last)["type"], application.run(last)["status"]) == ("Incremental", "Succeeded")
 
-    def test_two_organizations_synchronize_beside_each_other(self, held: Application) -> None:
+    def test_two_organizations_synchronize_beside_each_other(
+        self, held: Application, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        serve_every_organization_by_one_tenant(monkeypatch)
         held.register()
         other = register(held)
 

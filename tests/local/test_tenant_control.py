@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import orjson
@@ -169,6 +170,18 @@ def test_latency_delays_graph_by_rule_and_by_option(client: httpx.Client) -> Non
     begun = time.perf_counter()
     assert client.get(DELTA).status_code == 200
     assert time.perf_counter() - begun >= 0.11
+
+
+def test_a_held_request_is_answered_once_the_rules_are_lifted(client: httpx.Client) -> None:
+    client.post("/control/faults", json=[{"path": "delta", "kind": "hold"}])
+    with ThreadPoolExecutor(1) as pool:
+        held = pool.submit(client.get, DELTA)
+        while not client.get("/control/faults").json()[0]["struck"]:
+            pass
+        assert client.get("/v1.0/users").status_code == 200
+        assert not held.done()
+        client.delete("/control/faults")
+        assert held.result().status_code == 200
 
 
 def test_requests_are_counted_per_path_and_pages_read_twice_are_told(client: httpx.Client) -> None:

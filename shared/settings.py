@@ -148,6 +148,9 @@ class Settings(BaseModel):
             description="Hours after which a part's cursor is refreshed though nothing is due; Graph keeps it 7 days",
         ),
     ] = 24.0
+    run_retention_days: Annotated[
+        float, Field(gt=0, description="Days after which a run is forgotten, unless a state still names it")
+    ] = 30.0
     parity_sample: Annotated[
         int, Field(ge=1, description="Groups whose members are counted in a comparison with Graph, chosen at random")
     ] = 20
@@ -236,6 +239,11 @@ class Settings(BaseModel):
     def cursor_refresh(self) -> timedelta:
         """How old a cursor becomes before it is refreshed."""
         return timedelta(hours=self.cursor_refresh_hours)
+
+    @property
+    def run_retention(self) -> timedelta:
+        """How long runs can be read that no state names any more."""
+        return timedelta(days=self.run_retention_days)
 
     @property
     def requeue_after(self) -> timedelta:

@@ -59,6 +59,10 @@ class Settings(BaseModel):
         tuple[Annotated[str, Field(min_length=1)], ...],
         Field(description="Client id or application ID URI of the API's app registration; several by commas"),
     ] = ()
+    auth_registration: Annotated[
+        Literal["operator", "tenants"],
+        Field(description="Who registers organizations: the operator alone, or also callers of any tenant their own"),
+    ] = "operator"
     auth_region: Annotated[Region, Field(description="The cloud whose Entra issues the tokens")] = Region.WORLDWIDE
     auth_jwks_url: Annotated[
         HttpUrl | None, Field(description="Where the keys of tokens are, in place of the cloud's own address")

@@ -96,7 +96,20 @@ class GraphSubscriptions:
             latest_supported_tls_version="v1_2",
         )
         request = self._graph.subscriptions.to_post_request_information(body)
-        return _granted((await self._sender.send(_part(collection), request, _PATH)).body, f"POST {_PATH}")
+        try:
+            answer = await self._sender.send(_part(collection), request, _PATH)
+        except GraphRefused as refusal:
+            if refusal.status != 409:
+                raise
+            # It may be another deployment's, or that of an address of before; nobody here can tell.
+            raise GraphRefused(
+                refusal.code,
+                f"The application has a subscription to {collection} in this tenant already, which tells another "
+                "address; Graph allows one. Delete it, or wait until it ends.",
+                status=refusal.status,
+                tenant_actionable=True,
+            ) from None
+        return _granted(answer.body, f"POST {_PATH}")
 
     async def renew(self, collection: GraphCollection, subscription_id: str, expires: datetime) -> Granted:
         """Prolongs a subscription, which reauthorizes it as well."""

@@ -56,6 +56,15 @@ def test_subscriptions_are_found_on_every_page_of_the_list(
         assert graph.run(client.find(collection, url)) == [granted.subscription_id]
 
 
+def test_a_subscription_that_tells_another_address_is_told_to_be_in_the_way(
+    graph: Graph, client: GraphSubscriptions, listener: Listener
+) -> None:
+    graph.run(client.create("users", f"{listener.url}/before", f"{listener.url}/events", "secret", TOMORROW))
+    with pytest.raises(GraphRefused, match="another address") as refused:
+        graph.run(client.create("users", f"{listener.url}/now", f"{listener.url}/events", "secret", TOMORROW))
+    assert refused.value.tenant_actionable
+
+
 def test_a_list_that_goes_on_at_another_host_is_not_followed(
     graph: Graph, client: GraphSubscriptions, listener: Listener
 ) -> None:

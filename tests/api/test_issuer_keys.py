@@ -39,7 +39,7 @@ class Issuer:
                 self.end_headers()
                 self.wfile.write(own.body.encode())
 
-            def log_message(self, *_: Any) -> None:
+            def log_message(self, format: str, *args: Any) -> None:
                 pass
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)

@@ -27,6 +27,7 @@ var rules = [
     severity: 2
     frequency: 'PT15M'
     window: 'PT30M'
+    lookBack: null
     query: '''
 customMetrics
 | where name == 'sync.quarantined'
@@ -43,6 +44,7 @@ customMetrics
     severity: 2
     frequency: 'PT15M'
     window: 'PT30M'
+    lookBack: null
     query: '''
 customMetrics
 | where name == 'sync.lag'
@@ -59,6 +61,7 @@ customMetrics
     severity: 2
     frequency: 'PT15M'
     window: 'PT15M'
+    lookBack: null
     // The app counts what it takes from poison queues; the host tells of each message that it puts on one, also where no
     // function reads it.
     query: '''
@@ -81,6 +84,7 @@ union
     severity: 2
     frequency: 'PT15M'
     window: 'PT30M'
+    lookBack: null
     query: '''
 customMetrics
 | where name == 'sync.held_deletions'
@@ -97,6 +101,7 @@ customMetrics
     severity: 1
     frequency: 'PT5M'
     window: 'PT15M'
+    lookBack: null
     query: '''
 requests
 | where toint(resultCode) between (500 .. 599)
@@ -105,6 +110,23 @@ requests
     aggregation: 'Total'
     threshold: 5
     dimensions: ['status']
+  }
+  {
+    name: 'silence'
+    title: 'The service tells nothing any more'
+    description: 'It told of the state of organizations within the last day and has not for half an hour: it does not run, or cannot reach its database; see docs/operations.md.'
+    severity: 1
+    frequency: 'PT15M'
+    window: 'PT30M'
+    lookBack: 'P1D'
+    query: '''
+customMetrics
+| where name == 'sync.quarantined'
+| summarize number = iff(max(timestamp) < ago(30m), 1.0, 0.0) by app = cloud_RoleName
+'''
+    aggregation: 'Maximum'
+    threshold: 0
+    dimensions: ['app']
   }
 ]
 
@@ -141,6 +163,7 @@ resource alerts 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = [
       autoMitigate: true
       evaluationFrequency: rule.frequency
       windowSize: rule.window
+      overrideQueryTimeRange: rule.lookBack
       scopes: [componentId]
       criteria: {
         allOf: [

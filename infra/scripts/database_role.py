@@ -32,7 +32,7 @@ def create(connection: Connection, role: str, object_id: str) -> None:
 
 
 def grant(connection: Connection, role: str) -> None:
-    """What the app does with its tables: reading and writing rows. It changes no table, and knows nothing of migrations.
+    """Permits what the app does with its tables, reading and writing rows: it changes no table, and migrates nothing.
 
     Args:
         connection: To the app's database, after its migrations.

@@ -13,17 +13,17 @@ kind=$(az account show --query user.type --output tsv) || fail 'sign in with az 
 
 if [ -z "${DATABASE_ADMINISTRATOR_ID:-}" ]; then
     if [ "$kind" = user ]; then
-        id=$(az ad signed-in-user show --query id --output tsv)
-        name=$(az ad signed-in-user show --query userPrincipalName --output tsv)
+        id=$(az ad signed-in-user show --query id --output tsv || true)
+        name=$(az ad signed-in-user show --query userPrincipalName --output tsv || true)
         type=User
     else
         client=$(az account show --query user.name --output tsv)
-        id=$(az ad sp show --id "$client" --query id --output tsv)
-        name=$(az ad sp show --id "$client" --query displayName --output tsv)
+        id=$(az ad sp show --id "$client" --query id --output tsv || true)
+        name=$(az ad sp show --id "$client" --query displayName --output tsv || true)
         type=ServicePrincipal
     fi
     [ -n "$id" ] && [ -n "$name" ] ||
-        fail 'set DATABASE_ADMINISTRATOR_ID, DATABASE_ADMINISTRATOR_NAME and DATABASE_ADMINISTRATOR_TYPE with azd env set'
+        fail 'Microsoft Entra does not tell who you are: set DATABASE_ADMINISTRATOR_ID, DATABASE_ADMINISTRATOR_NAME and DATABASE_ADMINISTRATOR_TYPE with azd env set'
     azd env set DATABASE_ADMINISTRATOR_ID "$id"
     azd env set DATABASE_ADMINISTRATOR_NAME "$name"
     azd env set DATABASE_ADMINISTRATOR_TYPE "$type"

@@ -18,7 +18,8 @@ param email string
 @description('Minutes without a successful run of a part from which on somebody is told.')
 param lagMinutes int
 
-// In each query, the column that is judged is called number; a metric with one value at a time has it in value.
+// In each query, the column that is judged is called number; a metric with one value at a time has it in value. What is in
+// order is left out: Azure charges for each combination of dimensions that a query returns.
 var rules = [
   {
     name: 'quarantine'
@@ -30,7 +31,7 @@ var rules = [
     lookBack: null
     query: '''
 customMetrics
-| where name == 'sync.quarantined'
+| where name == 'sync.quarantined' and value > <threshold>
 | project timestamp, number = value, organization = tostring(customDimensions.organization)
 '''
     aggregation: 'Maximum'
@@ -47,7 +48,7 @@ customMetrics
     lookBack: null
     query: '''
 customMetrics
-| where name == 'sync.lag'
+| where name == 'sync.lag' and value > <threshold>
 | project timestamp, number = value, organization = tostring(customDimensions.organization), part = tostring(customDimensions.part)
 '''
     aggregation: 'Maximum'
@@ -87,7 +88,7 @@ union
     lookBack: null
     query: '''
 customMetrics
-| where name == 'sync.held_deletions'
+| where name == 'sync.held_deletions' and value > <threshold>
 | project timestamp, number = value, organization = tostring(customDimensions.organization), part = tostring(customDimensions.part)
 '''
     aggregation: 'Maximum'
@@ -168,7 +169,7 @@ resource alerts 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = [
       criteria: {
         allOf: [
           {
-            query: rule.query
+            query: replace(rule.query, '<threshold>', string(rule.threshold))
             metricMeasureColumn: 'number'
             timeAggregation: rule.aggregation
             operator: 'GreaterThan'

@@ -7,6 +7,8 @@ import logging
 import os
 import secrets
 import shutil
+import subprocess
+import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -159,6 +161,33 @@ def test_the_endpoint_is_asked_as_azure_identity_asks(server: Server, endpoint: 
         assert credential.get_token(f"{RESOURCE}/.default").token == "first-token"
     ours, theirs = endpoint.asked
     assert ours == theirs
+
+
+def test_logging_in_loads_nothing_that_a_cold_start_has_not(server: Server, endpoint: Endpoint) -> None:
+    program = """
+import sys, function_app
+from shared.services import services
+with services().database.read() as connection:
+    print(connection.exec_driver_sql("SELECT current_user").scalar_one())
+print(*(name for name in sys.modules if name.startswith(("azure.identity", "azure.core", "msal", "requests", "httpx"))))
+"""
+    settings = {
+        "DATABASE_URL": server.url,
+        "DATABASE_TOKEN_RESOURCE": RESOURCE,
+        "AZURE_CLIENT_ID": CLIENT_ID,
+        "AUTH_MODE": "none",
+        "SYNC_SCHEDULE": "0 * * * * *",
+    }
+    endpoint.ends_at = datetime.now(UTC) + timedelta(hours=24)
+    process = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=Path(__file__).parents[2],
+        env={**os.environ, **settings},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert process.stdout == f"{server.user}\n\n", process.stderr
 
 
 def test_connections_share_a_token_until_shortly_before_its_end(server: Server, endpoint: Endpoint) -> None:

@@ -88,12 +88,12 @@ def test_every_role_is_told_with_the_call_that_needs_it() -> None:
     assert sorted(ids) == sorted(assigned)
     assert len(scopes) == len(assigned)
 
-    told = re.findall(r"^\| \*([^*]+)\* \| `([0-9a-f-]{36})` \|([^|]*)\|([^|]*)\|$", DEPLOYMENT, re.MULTILINE)
-    assert {role.replace(" ", "").lower(): role_id for role, role_id, _, _ in told} == {
+    told = re.findall(r"^\| \*([^*]+)\* \| `([0-9a-f-]{36})` \|([^|]+)\|([^|]+)\|([^|]+)\|$", DEPLOYMENT, re.MULTILINE)
+    assert {role.replace(" ", "").lower(): role_id for role, role_id, *_ in told} == {
         name.lower(): role_id for name, role_id in ids.items()
     }
-    for role, _, _, needed_by in told:
-        files = re.findall(r"`([\w/]+\.\w+)`", needed_by)
+    for role, _, _, _, needed_by in told:
+        files = re.findall(r"`([\w/]+\.(?:py|json))`", needed_by)
         assert files, role
         for file in files:
             assert (ROOT / file).exists(), f"{role}: {file}"

@@ -122,12 +122,12 @@ def provisioned(databases: Databases, shell: Shell) -> Iterator[Provisioned]:
             "DATABASE_ATTEMPTS": "1",
             "FAKE_TOKEN": str(administrator.password),
         }
-        # What Azure's server has there of its own; two tests may bring it at once.
+        # What Azure's server has there of its own: one test at a time brings it, and takes it away.
         maintenance = administrator.set(database="postgres").render_as_string(False)
         with closing(connect(maintenance)) as connection:
             connection.execute("SELECT pg_advisory_lock(17)")
             connection.execute(
-                "CREATE OR REPLACE FUNCTION pgaadauth_create_principal_with_oid("
+                "CREATE FUNCTION pgaadauth_create_principal_with_oid("
                 "name text, object_id text, kind text, is_admin boolean, is_mfa boolean) RETURNS text"
                 " LANGUAGE plpgsql AS $$ BEGIN"
                 " IF kind <> 'service' OR is_admin OR is_mfa THEN RAISE 'not a plain service'; END IF;"
@@ -135,8 +135,8 @@ def provisioned(databases: Databases, shell: Shell) -> Iterator[Provisioned]:
                 " EXECUTE format('COMMENT ON ROLE %I IS %L', name, object_id);"
                 " RETURN 'Created role'; END $$"
             )
-            connection.execute("SELECT pg_advisory_unlock(17)")
-        yield Provisioned(url, role)
+            yield Provisioned(url, role)
+            connection.execute("DROP FUNCTION pgaadauth_create_principal_with_oid")
         with closing(connect(url)) as connection:
             if connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [role]).fetchone():
                 connection.execute(sql.SQL("DROP OWNED BY {}").format(sql.Identifier(role)))

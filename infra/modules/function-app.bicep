@@ -164,6 +164,8 @@ resource app 'Microsoft.Web/sites@2024-04-01' = {
       APPLICATIONINSIGHTS_CONNECTION_STRING: component.properties.ConnectionString
       APPLICATIONINSIGHTS_AUTHENTICATION_STRING: 'ClientId=${identityClientId};Authorization=AAD'
       PYTHON_APPLICATIONINSIGHTS_ENABLE_TELEMETRY: 'true'
+      // The product's own logs: those of libraries name addresses and people.
+      PYTHON_APPLICATIONINSIGHTS_LOGGER_NAME: 'shared'
       // glibc keeps memory for each thread otherwise; benchmarks/README.md was measured with it.
       MALLOC_ARENA_MAX: '2'
       AZURE_CLIENT_ID: identityClientId

@@ -111,7 +111,7 @@ def provisioned(databases: Databases, shell: Shell) -> Iterator[Provisioned]:
         administrator = make_url(url)
         role = f"id-{secrets.token_hex(6)}"
         shell.environment = {
-            "DATABASE_HOST": administrator.host or "",
+            "DATABASE_HOST": "127.0.0.1",
             "DATABASE_PORT": str(port),
             "DATABASE_NAME": administrator.database or "",
             "DATABASE_ADMINISTRATOR": administrator.username or "",

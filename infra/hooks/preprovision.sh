@@ -22,8 +22,10 @@ if [ -z "${DATABASE_ADMINISTRATOR_ID:-}" ]; then
         name=$(az ad sp show --id "$client" --query displayName --output tsv || true)
         type=ServicePrincipal
     fi
-    [ -n "$id" ] && [ -n "$name" ] ||
-        fail 'Microsoft Entra does not tell who you are: set DATABASE_ADMINISTRATOR_ID, DATABASE_ADMINISTRATOR_NAME and DATABASE_ADMINISTRATOR_TYPE with azd env set'
+    if [ -z "$id" ] || [ -z "$name" ]; then
+        echo 'preprovision: Microsoft Entra does not tell who you are' >&2
+        fail 'set DATABASE_ADMINISTRATOR_ID, DATABASE_ADMINISTRATOR_NAME and DATABASE_ADMINISTRATOR_TYPE with azd env set'
+    fi
     azd env set DATABASE_ADMINISTRATOR_ID "$id"
     azd env set DATABASE_ADMINISTRATOR_NAME "$name"
     azd env set DATABASE_ADMINISTRATOR_TYPE "$type"

@@ -108,7 +108,9 @@ assign_to_me() {
 register_graph() {
     identity=${IDENTITY_PRINCIPAL_ID:-$(of_azd IDENTITY_PRINCIPAL_ID)}
     service=${SERVICE_URL:-$(of_azd SERVICE_URL)}
-    [ -n "$identity" ] && [ -n "$service" ] || fail 'IDENTITY_PRINCIPAL_ID and SERVICE_URL are not set: run azd provision first'
+    if [ -z "$identity" ] || [ -z "$service" ]; then
+        fail 'IDENTITY_PRINCIPAL_ID and SERVICE_URL are not set: run azd provision first'
+    fi
     tenant=$(az account show --query tenantId --output tsv)
     authority=$(az cloud show --query endpoints.activeDirectory --output tsv)
     authority=${authority%/}

@@ -152,6 +152,17 @@ def test_alerts_and_workbook_ask_for_metrics_that_the_app_tells(file: str) -> No
     assert asked <= told
 
 
+def test_alerts_judge_columns_that_their_queries_have() -> None:
+    rules = re.findall(r"query: '''\n(.+?)'''\n.+?dimensions: \[(.+?)\]", module("alerts"), re.DOTALL)
+    names = re.findall(r"^    name: '([\w-]+)'$", module("alerts"), re.MULTILINE)
+    assert len(rules) == len(names)
+    for query, dimensions in rules:
+        for column in ["number", *(name.strip("' ") for name in dimensions.split(","))]:
+            assert re.search(rf"\b{column} = ", query), (column, query)
+    for name in names:
+        assert f"\n| {name} |" in DEPLOYMENT, name
+
+
 def test_the_workbook_is_of_this_components_data() -> None:
     workbook = json.loads((INFRA / "workbook.json").read_text())
     assert workbook["fallbackResourceIds"] == ["<componentId>"]

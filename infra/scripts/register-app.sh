@@ -30,7 +30,8 @@ fail() {
 }
 
 of_azd() { # the value of a name in azd's environment, if there is one
-    if command -v azd >/dev/null; then azd env get-value "$1" 2>/dev/null || true; fi
+    # It tells on standard output, too, that there is none.
+    if command -v azd >/dev/null && value=$(azd env get-value "$1" 2>/dev/null); then echo "$value"; fi
 }
 
 application() { # client id of the registration of this display name, which is made if there is none

@@ -103,7 +103,10 @@ def azd(store: dict[str, Any], arguments: list[str]) -> str:
             store["env"][name] = value
             return ""
         case ["env", "get-value", name]:
-            return store["env"].get(name, "")
+            if name not in store["env"]:
+                print(f"ERROR: key '{name}' not found in the environment values")
+                sys.exit(1)
+            return store["env"][name]
     raise SystemExit(f"unknown: azd {' '.join(arguments)}")
 
 

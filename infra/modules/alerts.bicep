@@ -24,7 +24,7 @@ var rules = [
   {
     name: 'quarantine'
     title: 'An organization is in quarantine'
-    description: 'Its job runs no longer on schedule but is tried again after 6, 12 and 24 hours, then daily; see docs/operations.md.'
+    description: 'Its job runs no longer on schedule but is tried again after 6, 12 and 24 hours, then daily; see docs/operations.md#quarantine.'
     severity: 2
     frequency: 'PT15M'
     window: 'PT30M'
@@ -41,7 +41,7 @@ customMetrics
   {
     name: 'lag'
     title: 'A part of an organization is not up to date'
-    description: 'No run of the part has succeeded for longer than the threshold, in seconds; see docs/operations.md.'
+    description: 'No run of the part has succeeded for longer than the threshold, in seconds; see docs/operations.md#lag.'
     severity: 2
     frequency: 'PT15M'
     window: 'PT30M'
@@ -56,9 +56,9 @@ customMetrics
     dimensions: ['organization', 'part']
   }
   {
-    name: 'poison'
+    name: 'dead-messages'
     title: 'Messages were given up'
-    description: 'A queue message failed at each of its deliveries; see docs/operations.md.'
+    description: 'A queue message failed at each of its deliveries; see docs/operations.md#dead-messages.'
     severity: 2
     frequency: 'PT15M'
     window: 'PT15M'
@@ -81,7 +81,7 @@ union
   {
     name: 'deletion-guard'
     title: 'Deletions wait for approval'
-    description: 'A run found more deletions than it carries out unasked, and deleted nothing; see docs/operations.md.'
+    description: 'A run found more deletions than it carries out unasked, and deleted nothing; see docs/operations.md#deletion-guard.'
     severity: 2
     frequency: 'PT15M'
     window: 'PT30M'
@@ -98,7 +98,7 @@ customMetrics
   {
     name: 'server-errors'
     title: 'Requests are answered 5xx'
-    description: 'More than five requests within a quarter of an hour had the same answer of 5xx; see docs/operations.md.'
+    description: 'More than five requests within a quarter of an hour had the same answer of 5xx; see docs/operations.md#server-errors.'
     severity: 1
     frequency: 'PT5M'
     window: 'PT15M'
@@ -115,7 +115,7 @@ requests
   {
     name: 'silence'
     title: 'The service tells nothing any more'
-    description: 'It told of the state of organizations within the last day and has not for half an hour: it does not run, or cannot reach its database; see docs/operations.md.'
+    description: 'It told of the state of organizations within the last day and has not for half an hour: it does not run, or cannot reach its database; see docs/operations.md#silence.'
     severity: 1
     frequency: 'PT15M'
     window: 'PT30M'

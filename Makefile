@@ -11,12 +11,15 @@ STAMP := $(VENV)/.installed
 HOST_PORT := $(if $(PORT),--port $(PORT))
 USER_COUNT := $(if $(USERS),--users $(USERS))
 
+# Checks Bicep where there is no compiler; make infra BICEP_CHECK=… names another one, which takes files and folders.
+BICEP_CHECK ?= ../shared/tools/bicep_check.py
+
 # Tests wait for HTTP and databases more than they compute, so hyper-threads count; beyond 8 the one server is the limit.
 PYTEST := $(BIN)/python -m pytest -n logical --maxprocesses 8 --dist loadgroup
 
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help venv run tenant host migrate test lint types suite soak bench format clean
+.PHONY: help venv run tenant host migrate test lint types infra suite soak bench format clean
 
 help: ## Show this list
 	@echo 'Usage: make TARGET [NAME=value ...]'
@@ -37,7 +40,7 @@ host: $(STAMP) ## Start the local Functions host alone (PORT, DATABASE_URL; need
 migrate: $(STAMP) ## Bring the organization cache database up to date (DATABASE_URL)
 	@$(BIN)/python -m shared.cache upgrade
 
-test: lint types suite ## Run every check, and the whole suite on SQLite and PostgreSQL (ARGS="-k name" selects)
+test: lint types infra suite ## Run every check, and the whole suite on SQLite and PostgreSQL (ARGS="-k name" selects)
 
 lint: $(STAMP) ## Check style, formatting and the direction of imports
 	@echo '== lint'
@@ -48,6 +51,15 @@ lint: $(STAMP) ## Check style, formatting and the direction of imports
 types: $(STAMP) ## Check types, strictly in shared/
 	@echo '== types'
 	@$(BIN)/basedpyright --pythonpath $(BIN)/python
+
+infra: $(STAMP) ## Check infra/ with the Bicep compiler (bicep or az) and with BICEP_CHECK, as far as they are there
+	@echo '== infra'
+	@if command -v bicep >/dev/null; then bicep build --stdout infra/main.bicep >/dev/null && bicep lint infra/main.bicep; \
+	elif command -v az >/dev/null && az bicep version >/dev/null 2>&1; then \
+		az bicep build --stdout --file infra/main.bicep >/dev/null && az bicep lint --file infra/main.bicep; \
+	elif ! test -f '$(BICEP_CHECK)'; then \
+		echo 'WARNING: infra/ WAS NOT CHECKED: there is no bicep, no az with bicep, and no $(BICEP_CHECK)' >&2; fi
+	@if test -f '$(BICEP_CHECK)'; then $(BIN)/python '$(BICEP_CHECK)' --strict infra azure.yaml; fi
 
 suite: $(STAMP) ## Run the tests alone (ARGS="-k name" selects, ARGS="-n 0 --pdb" debugs)
 	@echo '== suite'

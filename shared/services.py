@@ -10,6 +10,7 @@ from functools import cache
 
 from shared.access.gate import Gate
 from shared.cache.database import Database
+from shared.cache.identity_login import IdentityLogin
 from shared.graph.clients import GraphClients
 from shared.settings import Settings, settings
 
@@ -37,7 +38,14 @@ class Services:
             Unprotected: The settings leave open who may call.
         """
         gate = Gate(settings, now, os.environ)
-        return cls(settings, Database(settings.database_url), GraphClients(settings, now), gate, now)
+        return cls(settings, _database(settings, now), GraphClients(settings, now), gate, now)
+
+
+def _database(settings: Settings, now: Callable[[], datetime]) -> Database:
+    if settings.database_tokens_for is None:
+        return Database(settings.database_url)
+    login = IdentityLogin(settings.database_tokens_for, settings.azure_client_id, os.environ, now)
+    return Database(settings.database_url, login.password)
 
 
 @cache

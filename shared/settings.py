@@ -8,9 +8,10 @@ from datetime import timedelta
 from functools import cache
 from ipaddress import ip_address
 from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, HttpUrl, field_validator
+from pydantic import BaseModel, ConfigDict, Field, HttpUrl, ValidationInfo, field_validator
 
 from shared.models.organizations import Region
 from shared.models.retries import RetryPolicy
@@ -24,6 +25,12 @@ class Settings(BaseModel):
     database_url: Annotated[str, Field(description="SQLAlchemy URL of the organization cache database")] = (
         "sqlite:///organization-cache.db"
     )
+    database_token_resource: Annotated[
+        HttpUrl | None,
+        Field(
+            description="What the tokens are for by which the app's identity logs in to PostgreSQL, without a password"
+        ),
+    ] = None
     graph_url: Annotated[
         HttpUrl | None, Field(description="Graph root that replaces the region's own, for a simulated tenant")
     ] = None
@@ -170,6 +177,18 @@ class Settings(BaseModel):
             raise ValueError("must start with sqlite:/// or postgresql+psycopg://")
         return value
 
+    @field_validator("database_token_resource")
+    @classmethod
+    def _a_login_without_password(cls, value: HttpUrl | None, given: ValidationInfo) -> HttpUrl | None:
+        if value is not None:
+            _refuse_extras(value)
+            if value.scheme != "https" or value.path not in (None, "", "/"):
+                raise ValueError("must be https:// and a host")
+            database = urlsplit(str(given.data.get("database_url", "")))
+            if not (database.scheme.startswith("postgresql") and database.username and database.password is None):
+                raise ValueError("needs a DATABASE_URL of PostgreSQL that names a user and no password")
+        return value
+
     @field_validator("graph_url", "public_url", "auth_jwks_url")
     @classmethod
     def _reached_in_private(cls, value: HttpUrl | None) -> HttpUrl | None:
@@ -201,6 +220,11 @@ class Settings(BaseModel):
             pydantic.ValidationError: A setting has an unusable value; the message names the setting.
         """
         return cls.model_validate({name.lower(): value for name, value in given.items()})
+
+    @property
+    def database_tokens_for(self) -> str | None:
+        """DATABASE_TOKEN_RESOURCE without a slash at its end, with which it would be another resource."""
+        return None if self.database_token_resource is None else str(self.database_token_resource).rstrip("/")
 
     @property
     def public_root(self) -> str | None:

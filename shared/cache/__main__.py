@@ -1,4 +1,8 @@
-"""``python -m shared.cache upgrade``: applies the migrations to the database that DATABASE_URL names."""
+"""``python -m shared.cache upgrade``: applies the migrations to the database that DATABASE_URL names.
+
+Whoever runs it logs in as itself: by the URL, or by libpq's own variables such as PGPASSWORD, which takes a token too.
+The app's identity is not used; it may not change tables.
+"""
 
 from __future__ import annotations
 

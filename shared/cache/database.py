@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import random
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
+import certifi
 from sqlalchemy import Connection, Engine, Executable, Row, create_engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
@@ -43,8 +45,16 @@ class Database:
     """Opens connections for reading and for writing. Threads share one instance; the pool stays small because every
     worker process of every instance has one."""
 
-    def __init__(self, url: str) -> None:
-        self.engine = _sqlite_engine(url) if make_url(url).get_backend_name() == "sqlite" else _postgresql_engine(url)
+    def __init__(self, url: str, password: Callable[[], str] | None = None) -> None:
+        """Nothing is connected before it is used.
+
+        Args:
+            url: SQLAlchemy's, of SQLite or PostgreSQL.
+            password: Gives the password of each new connection to PostgreSQL, whose URL has none then; None where the
+                URL, or what libpq itself reads, is enough.
+        """
+        is_sqlite = make_url(url).get_backend_name() == "sqlite"
+        self.engine = _sqlite_engine(url) if is_sqlite else _postgresql_engine(url, password)
         event.listen(self.engine, "begin", _begin)
         begin = _BEGIN[self.engine.dialect.name]
         self._reading = self.engine.execution_options(begin=begin["read"])
@@ -137,10 +147,10 @@ def _begin(connection: Connection) -> None:
         connection.exec_driver_sql(statement)
 
 
-def _postgresql_engine(url: str) -> Engine:
+def _postgresql_engine(url: str, password: Callable[[], str] | None) -> Engine:
     given = make_url(url).query
     patience = {name: value for name, value in _PATIENCE.items() if name not in given}
-    return create_engine(
+    engine = create_engine(
         url,
         pool_size=4,
         max_overflow=8,
@@ -149,6 +159,21 @@ def _postgresql_engine(url: str) -> Engine:
         use_native_hstore=False,
         connect_args={"autocommit": True, **patience},
     )
+    if password is not None:
+
+        @event.listens_for(engine, "do_connect")
+        def log_in(dialect: Any, record: Any, arguments: Any, options: dict[str, Any]) -> None:  # pyright: ignore[reportUnusedFunction]
+            # Such a password is good at more than one server: it is shown to none whose name is not proved.
+            options |= {"password": password(), "sslmode": "verify-full"}
+            options.setdefault("sslrootcert", _trusted_authorities())
+
+    return engine
+
+
+def _trusted_authorities() -> str:
+    """Who the rest of the process trusts too: httpx goes by the same. The driver brings a libpq of its own, which finds
+    no system's certificates by itself."""
+    return os.environ.get("SSL_CERT_FILE") or certifi.where()
 
 
 def _sqlite_engine(url: str) -> Engine:

@@ -102,3 +102,29 @@ def test_several_audiences_are_separated_by_commas() -> None:
 )
 def test_keys_of_tokens_come_over_tls_or_from_this_machine(url: str) -> None:
     assert str(Settings.of({"AUTH_JWKS_URL": url}).auth_jwks_url) == url
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "sqlite:///cache.db",
+        "postgresql+psycopg://server/cache",
+        "postgresql+psycopg://cache:hunter2@server/cache",
+        "postgresql+psycopg://cache:@server/cache",
+    ],
+)
+def test_tokens_log_a_user_in_to_postgresql_who_has_no_password(url: str) -> None:
+    resource = "https://ossrdbms-aad.database.windows.net"
+    with pytest.raises(ValidationError) as refused:
+        Settings.of({"DATABASE_URL": url, "DATABASE_TOKEN_RESOURCE": resource})
+    assert "database_token_resource" in str(refused.value)
+    assert "hunter2" not in str(refused.value)
+    good = Settings.of({"DATABASE_URL": "postgresql+psycopg://cache@server/cache", "DATABASE_TOKEN_RESOURCE": resource})
+    assert good.database_tokens_for == resource
+
+
+@pytest.mark.parametrize("resource", ["http://database.example.com", "database.example.com", "https://x.example/y"])
+def test_tokens_are_asked_for_a_host_by_https(resource: str) -> None:
+    with pytest.raises(ValidationError) as refused:
+        Settings.of({"DATABASE_URL": "postgresql+psycopg://cache@server/cache", "DATABASE_TOKEN_RESOURCE": resource})
+    assert "database_token_resource" in str(refused.value)

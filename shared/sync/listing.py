@@ -25,6 +25,7 @@ from shared.models.slices import Slice, Stage
 from shared.services import Services
 from shared.sync import derived
 from shared.sync.steps import transact
+from shared.telemetry.spans import note_page
 
 _AnyPage = Page | ReceivedPage
 
@@ -142,7 +143,9 @@ async def _receive(
         staged = work.staged + staged_pages.put(connection, work, new, page.broken)
         return same_counts + counts, replace(following, staged=staged)
 
-    return await transact(services, work, receive, received.resource_units)
+    following = await transact(services, work, receive, received.resource_units)
+    note_page()
+    return following
 
 
 def _forget_abandoned(services: Services, work: Slice) -> bool:

@@ -13,6 +13,7 @@ from shared.models.errors import SharedWait
 from shared.models.runs import Counts
 from shared.models.slices import Slice
 from shared.services import Services
+from shared.telemetry.spans import note_objects
 
 Step = Callable[[Connection, Slice, datetime], tuple[Counts, Slice]]
 """Writes, and tells what counts and the part's state after it."""
@@ -26,15 +27,16 @@ async def transact(services: Services, work: Slice, step: Step, resource_units: 
         SharedWait: All is committed, but Graph may not be asked for what comes next.
     """
 
-    def write(connection: Connection) -> tuple[Slice, datetime | None]:
+    def write(connection: Connection) -> tuple[Slice, Counts, datetime | None]:
         now = services.now()
         counts, following = step(connection, work, now)
         slices.advance(connection, following, counts, now, services.settings.lease, resource_units)
         if not following.stage.asks_graph:
-            return following, None
-        return following, throttles.until(connection, work.organization.key, work.part.family, now)
+            return following, counts, None
+        return following, counts, throttles.until(connection, work.organization.key, work.part.family, now)
 
-    following, until = await asyncio.to_thread(services.database.transact, write)
+    following, counts, until = await asyncio.to_thread(services.database.transact, write)
+    note_objects(work, counts.imported)
     if until is not None:
         raise SharedWait(work.part.family, until)
     return following

@@ -1,0 +1,192 @@
+"""Spans: one for each slice, and one for each request to Graph.
+
+A request's span has the template of its path, never its address, and no words of its answer: addresses hold cursors and
+ids, and Graph's errors name people. The libraries beneath would tell both, so that they are kept from it
+(``unobserved``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from enum import StrEnum
+
+from opentelemetry import trace
+from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, SpanKind, StatusCode
+
+from shared.models.errors import SynchronizationFailure
+from shared.models.parts import Part
+from shared.models.slices import Slice
+from shared.telemetry import SCOPE
+from shared.telemetry.labels import labels
+from shared.telemetry.metrics import count_objects, count_throttled
+
+_tracer = trace.get_tracer(SCOPE)
+
+
+class Outcome(StrEnum):
+    """What ended a slice."""
+
+    FINISHED = "finished"
+    """The part is done."""
+    CONTINUES = "continues"
+    """Its time was over; another message goes on."""
+    THROTTLED = "throttled"
+    """Graph asked to wait."""
+    WAITS = "waits"
+    """Graph had asked another slice of the same family to wait."""
+    CURSOR_EXPIRED = "cursorExpired"
+    """Graph no longer knew the cursor; the part begins anew."""
+    DATABASE_BLOCKED = "databaseBlocked"
+    """Nobody could write to the database."""
+    UNAVAILABLE = "unavailable"
+    """Graph or the database had a fault that may pass."""
+    FAILED = "failed"
+    """The part failed."""
+    LEASE_LOST = "leaseLost"
+    """Another worker has the part."""
+    ERROR = "error"
+    """Something that nobody foresaw."""
+
+
+_TROUBLE = frozenset({Outcome.FAILED, Outcome.ERROR})
+
+
+@dataclass(slots=True)
+class SliceReport:
+    """What is told of a slice at its end.
+
+    Attributes:
+        error_code: The code of the error that ended it, if one did.
+        pages: Pages received and committed.
+        objects: Objects received and committed.
+    """
+
+    outcome: Outcome = Outcome.ERROR
+    error_code: str | None = None
+    pages: int = 0
+    objects: int = 0
+
+    def ended(self, outcome: Outcome, error_code: str | None = None) -> None:
+        """Notes what ended the slice."""
+        self.outcome, self.error_code = outcome, error_code
+
+
+@dataclass(slots=True)
+class _RequestReport:
+    """What is told of a request to Graph at its end.
+
+    Attributes:
+        attempts: How often it was sent.
+        status: The status of the last answer; None while there is none.
+        resource_units: What Graph took for it; 0 where it did not tell.
+    """
+
+    organization: str
+    part: Part
+    attempts: int = 0
+    status: int | None = None
+    resource_units: int = 0
+
+
+_slice: ContextVar[SliceReport | None] = ContextVar("slice", default=None)
+_request: ContextVar[_RequestReport | None] = ContextVar("request", default=None)
+
+
+@contextmanager
+def slice_span(work: Slice) -> Generator[SliceReport]:
+    """The span of a slice, which ends with the ``with`` block and tells what its report then holds."""
+    report = SliceReport()
+    about = {**labels(work), "stage": work.stage, "type": work.type}
+    with _span(f"slice {work.part.name}", SpanKind.INTERNAL, about) as span:
+        token = _slice.set(report)
+        try:
+            yield report
+        finally:
+            _slice.reset(token)
+            span.set_attributes({"outcome": report.outcome, "pages": report.pages, "objects": report.objects})
+            _tell_error(span, report.error_code, failed=report.outcome in _TROUBLE)
+
+
+def note_page() -> None:
+    """A page of the slice under way is committed."""
+    if (report := _slice.get()) is not None:
+        report.pages += 1
+
+
+def note_objects(work: Slice, number: int) -> None:
+    """Objects that the slice received are committed."""
+    count_objects(work.organization.name, work.part.name, number)
+    if (report := _slice.get()) is not None:
+        report.objects += number
+
+
+@contextmanager
+def request_span(organization: str, part: Part, method: str, path: str) -> Generator[None]:
+    """The span of one request with all its attempts; ``path`` has ``{id}`` in place of ids and no query."""
+    report = _RequestReport(organization, part)
+    about = {
+        "http.request.method": method,
+        "url.template": path,
+        "organization": organization,
+        "part": part.name,
+    }
+    with _span(f"{method} {path}", SpanKind.CLIENT, about) as span:
+        token = _request.set(report)
+        try:
+            yield
+        except Exception as error:
+            code = error.code if isinstance(error, SynchronizationFailure) else type(error).__name__
+            _tell_error(span, code, failed=True)
+            raise
+        finally:
+            _request.reset(token)
+            span.set_attributes({"attempts": report.attempts, "resource_units": report.resource_units})
+            if report.status is not None:
+                span.set_attribute("http.response.status_code", report.status)
+
+
+def note_attempt() -> None:
+    """The request under way is sent."""
+    if (report := _request.get()) is not None:
+        report.attempts += 1
+
+
+def note_answer(status: int, *, asks_to_wait: bool) -> None:
+    """An attempt of the request under way was answered."""
+    if (report := _request.get()) is not None:
+        report.status = status
+        if asks_to_wait:
+            count_throttled(report.organization, report.part.family)
+
+
+def note_resource_units(units: int) -> None:
+    """Graph took so many for the request under way."""
+    if (report := _request.get()) is not None:
+        report.resource_units += units
+
+
+@contextmanager
+def unobserved() -> Generator[None]:
+    """Keeps libraries from telling what they do within: spans of theirs are children of one that is not recorded."""
+    here = trace.get_current_span().get_span_context()
+    with trace.use_span(NonRecordingSpan(SpanContext(here.trace_id, here.span_id, is_remote=False))):
+        yield
+
+
+@contextmanager
+def _span(name: str, kind: SpanKind, about: dict[str, str]) -> Generator[Span]:
+    # An exception's own words are for nobody else to read.
+    with _tracer.start_as_current_span(
+        name, kind=kind, attributes=about, record_exception=False, set_status_on_exception=False
+    ) as span:
+        yield span
+
+
+def _tell_error(span: Span, code: str | None, *, failed: bool) -> None:
+    if code is not None:
+        span.set_attribute("error.type", code)
+    if failed:
+        span.set_status(StatusCode.ERROR)

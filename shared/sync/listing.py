@@ -25,7 +25,6 @@ from shared.models.slices import Slice, Stage
 from shared.services import Services
 from shared.sync import derived
 from shared.sync.steps import transact
-from shared.telemetry.spans import note_page
 
 _AnyPage = Page | ReceivedPage
 
@@ -143,9 +142,7 @@ async def _receive(
         staged = work.staged + staged_pages.put(connection, work, new, page.broken)
         return same_counts + counts, replace(following, staged=staged)
 
-    following = await transact(services, work, receive, received.resource_units)
-    note_page()
-    return following
+    return await transact(services, work, receive, received)
 
 
 def _forget_abandoned(services: Services, work: Slice) -> bool:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from shared.models.organizations import Organization
 from shared.models.slices import Slice, SliceMessage
 
 
 def labels(work: Slice) -> dict[str, str]:
     """Of a slice: the organization by its domain name, the part, and the run that it belongs to."""
     return {"organization": work.organization.name, "part": work.part.name, "activityIdentifier": work.run_id}
+
+
+def part_labels(organization: Organization, part: str) -> dict[str, str]:
+    """Of a part outside of its runs."""
+    return {"organization": organization.name, "part": part}
 
 
 def message_labels(message: SliceMessage) -> dict[str, str]:

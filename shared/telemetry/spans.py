@@ -110,17 +110,12 @@ def slice_span(work: Slice) -> Generator[SliceReport]:
             _tell_error(span, report.error_code, failed=report.outcome in _TROUBLE)
 
 
-def note_page() -> None:
-    """A page of the slice under way is committed."""
+def note_received(work: Slice, *, pages: int, objects: int) -> None:
+    """What the slice received is committed."""
+    count_objects(work.organization.name, work.part.name, objects)
     if (report := _slice.get()) is not None:
-        report.pages += 1
-
-
-def note_objects(work: Slice, number: int) -> None:
-    """Objects that the slice received are committed."""
-    count_objects(work.organization.name, work.part.name, number)
-    if (report := _slice.get()) is not None:
-        report.objects += number
+        report.pages += pages
+        report.objects += objects
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from shared.graph.failures import NoBody, asks_to_wait, retry_after
 from shared.loading import loaded_for_good
 from shared.models.errors import PartFailure
-from shared.telemetry.spans import note_answer, note_attempt, note_resource_units, unobserved
+from shared.telemetry.spans import note_answer, note_attempt, note_resource_units, silence_libraries
 
 with loaded_for_good():
     import httpx
@@ -45,6 +45,8 @@ for _name in ("httpx", "httpcore", "hpack", "azure.core.pipeline.policies.http_l
     logging.getLogger(_name).setLevel(logging.WARNING)
 # It tells of every token, and of failures in Entra's words, which may name people; the product's errors tell of them.
 logging.getLogger("azure.identity").setLevel(logging.ERROR)
+# Their spans hold the same, and Graph's errors in its own words.
+silence_libraries()
 
 
 class PatientRetryHandler(RetryHandler):
@@ -172,8 +174,7 @@ class GraphConnection:
         # One for each request: several are under way at the same time.
         inspection = HeadersInspectionHandlerOption(inspect_request_headers=False)
         request.add_request_options([inspection])
-        with unobserved():
-            body = await self._adapter.send_primitive_async(request, "bytes", {"XXX": ODataError})
+        body = await self._adapter.send_primitive_async(request, "bytes", {"XXX": ODataError})
         if body is None and not may_be_empty:
             raise NoBody
         answer = Answer(body or b"", _resource_units(inspection))

@@ -1,8 +1,7 @@
 """Spans: one for each slice, and one for each request to Graph.
 
 A request's span has the template of its path, never its address, and no words of its answer: addresses hold cursors and
-ids, and Graph's errors name people. The libraries beneath would tell both, so that they are kept from it
-(``unobserved``).
+ids, and Graph's errors name people. The libraries beneath tell both, so that they are silenced.
 """
 
 from __future__ import annotations
@@ -14,7 +13,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from opentelemetry import trace
-from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, SpanKind, StatusCode
+from opentelemetry.context import get_current
+from opentelemetry.trace import Span, SpanKind, StatusCode
 
 from shared.models.errors import SynchronizationFailure
 from shared.models.parts import Part
@@ -125,6 +125,9 @@ def request_span(organization: str, part: Part, method: str, path: str) -> Gener
     about = {
         "http.request.method": method,
         "url.template": path,
+        # Azure Monitor names a request by its address and by nothing else.
+        "url.full": path,
+        "peer.service": "Microsoft Graph",
         "organization": organization,
         "part": part.name,
     }
@@ -163,19 +166,33 @@ def note_resource_units(units: int) -> None:
         report.resource_units += units
 
 
-@contextmanager
-def unobserved() -> Generator[None]:
-    """Keeps libraries from telling what they do within: spans of theirs are children of one that is not recorded."""
-    here = trace.get_current_span().get_span_context()
-    with trace.use_span(NonRecordingSpan(SpanContext(here.trace_id, here.span_id, is_remote=False))):
-        yield
+def silence_libraries() -> None:
+    """Has no spans recorded from now on but the product's own, whatever else is instrumented and however is sampled.
+
+    Nothing that is public does: samplers are not told whose span it is, nor, by most libraries, under which one.
+    """
+    provider = trace.get_tracer_provider()
+    if isinstance(provider, trace.ProxyTracerProvider):
+        return
+    from opentelemetry.sdk.trace import TracerProvider, _TracerConfig  # pyright: ignore[reportPrivateUsage]
+
+    assert isinstance(provider, TracerProvider)
+    provider._set_tracer_configurator(  # pyright: ignore[reportPrivateUsage]
+        tracer_configurator=lambda scope: _TracerConfig(is_enabled=scope.name == SCOPE)
+    )
 
 
 @contextmanager
 def _span(name: str, kind: SpanKind, about: dict[str, str]) -> Generator[Span]:
-    # An exception's own words are for nobody else to read.
     with _tracer.start_as_current_span(
-        name, kind=kind, attributes=about, record_exception=False, set_status_on_exception=False
+        name,
+        # As it is by default; but then Azure Monitor's sampler would not see it, and decide anew for each request.
+        context=get_current(),
+        kind=kind,
+        attributes=about,
+        # An exception's own words are for nobody else to read.
+        record_exception=False,
+        set_status_on_exception=False,
     ) as span:
         yield span
 

@@ -227,6 +227,7 @@ def sent(databases: Databases, ingestion: Ingestion, tmp_path_factory: pytest.Te
         databases,
         APPLICATIONINSIGHTS_CONNECTION_STRING=address,
         APPLICATIONINSIGHTS_AUTHENTICATION_STRING=f"ClientId={Identity.client_id};Authorization=AAD",
+        OTEL_TRACES_SAMPLER="always_on",
         APPLICATIONINSIGHTS_STATSBEAT_DISABLED_ALL="true",
         APPLICATIONINSIGHTS_CONTROLPLANE_DISABLED="true",
         PYTHON_APPLICATIONINSIGHTS_LOGGER_NAME="shared",
@@ -236,10 +237,11 @@ def sent(databases: Databases, ingestion: Ingestion, tmp_path_factory: pytest.Te
 
 
 def test_spans_metrics_and_logs_reach_application_insights(sent: Life, ingestion: Ingestion) -> None:
-    # Spans are sampled; what is told at all is told whole.
-    told = {data["name"] for data in ingestion.data("RemoteDependencyData")}
-    assert any(name.startswith("slice ") for name in told)
-    assert any(name.startswith("GET /") for name in told)
+    told = {data["name"]: data for data in ingestion.data("RemoteDependencyData")}
+    assert told["slice users"]["properties"]["activityIdentifier"] in sent.runs
+    request = told["GET /users/delta"]
+    assert (request["target"], request["resultCode"]) == ("Microsoft Graph", "200")
+    assert request["properties"]["part"] == "users"
     metrics = {metric["name"] for data in ingestion.data("MetricData") for metric in data["metrics"]}
     assert metrics >= {
         "sync.objects", "sync.lag", "sync.escrows", "sync.quarantined", "sync.throttled", "sync.drift",

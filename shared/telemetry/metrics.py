@@ -2,24 +2,41 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable
+from functools import partial
 
 from opentelemetry import metrics, trace
+from opentelemetry.metrics import CallbackOptions, Observation
 
 from shared.models.measures import OrganizationMeasures
 from shared.models.parts import Family
 from shared.telemetry import SCOPE
 
-_meter = metrics.get_meter(SCOPE)
+_GAUGES = {
+    "sync.lag": ("s", "Time since the start of the part's last successful run"),
+    "sync.quarantined": ("1", "1 while the organization's job is in quarantine, else 0"),
+    "sync.escrows": ("{object}", "Objects put aside because they could not be read or kept, where there are any"),
+    "sync.held_deletions": ("{object}", "Deletions that wait for approval, where there are any"),
+    "sync.drift": ("{object}", "Objects that the cache had more than Graph counted, where it differed"),
+}
+"""The unit and meaning of each part of an organization's state."""
 
+_measured: dict[str, list[Observation]] = {}
+"""What has been measured and not told yet."""
+
+
+def _tell(name: str, options: CallbackOptions) -> Iterable[Observation]:
+    """Once: a gauge that is set repeats its value for as long as its process lives, though another one knows better."""
+    return _measured.pop(name, [])
+
+
+_meter = metrics.get_meter(SCOPE)
 _objects = _meter.create_counter("sync.objects", "{object}", "Objects received from Graph")
 _throttled = _meter.create_counter("sync.throttled", "{answer}", "Answers by which Graph asked to wait")
 _dead_messages = _meter.create_counter("sync.dead_messages", "{message}", "Messages that the queue gave up")
-_lag = _meter.create_gauge("sync.lag", "s", "Time since the start of the part's last successful run")
-_quarantined = _meter.create_gauge("sync.quarantined", "1", "1 while the organization's job is in quarantine, else 0")
-_escrows = _meter.create_gauge("sync.escrows", "{object}", "Objects put aside because they could not be read or kept")
-_held_deletions = _meter.create_gauge("sync.held_deletions", "{object}", "Deletions that wait for approval")
-_drift = _meter.create_gauge("sync.drift", "{object}", "Objects that the cache has more than Graph counted")
+for _name, (_unit, _meaning) in _GAUGES.items():
+    _meter.create_observable_gauge(_name, [partial(_tell, _name)], _unit, _meaning)
 
 
 def count_objects(organization: str, part: str, number: int) -> None:
@@ -43,15 +60,21 @@ def are_exported() -> bool:
 
 
 def record_measures(measured: Iterable[OrganizationMeasures]) -> None:
-    """Tells the state of organizations as it is now."""
+    """Tells the state of organizations as it is now, with the next export."""
+    found: defaultdict[str, list[Observation]] = defaultdict(list)
     for one in measured:
         organization = {"organization": one.organization}
-        _quarantined.set(int(one.quarantined), organization)
+        found["sync.quarantined"].append(Observation(int(one.quarantined), organization))
         for part in one.parts:
             labels = {**organization, "part": part.part}
-            _escrows.set(part.escrows, labels)
-            _held_deletions.set(part.held_deletions, labels)
             if part.lag is not None:
-                _lag.set(part.lag.total_seconds(), labels)
-            if part.drift is not None:
-                _drift.set(part.drift, labels)
+                found["sync.lag"].append(Observation(part.lag.total_seconds(), labels))
+            waiting = {
+                "sync.escrows": part.escrows,
+                "sync.held_deletions": part.held_deletions,
+                "sync.drift": part.drift,
+            }
+            for name, number in waiting.items():
+                if number:
+                    found[name].append(Observation(number, labels))
+    _measured.update({name: found[name] for name in _GAUGES})

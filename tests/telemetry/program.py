@@ -25,7 +25,7 @@ def keep_in_memory() -> Callable[[], dict[str, Any]]:
     from opentelemetry.sdk._logs import LoggerProvider
     from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogRecordProcessor
     from opentelemetry.sdk.metrics import MeterProvider
-    from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+    from opentelemetry.sdk.metrics.export import InMemoryMetricReader, NumberDataPoint
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import SimpleSpanProcessor
     from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -39,19 +39,23 @@ def keep_in_memory() -> Callable[[], dict[str, Any]]:
     metrics.set_meter_provider(MeterProvider([reader]))
     _logged_to(LoggingHandler(logger_provider=logging_))
 
-    def told() -> dict[str, Any]:
+    def read() -> list[dict[str, Any]]:
         data = reader.get_metrics_data()
+        return [
+            {"name": metric.name, "value": point.value, "attributes": dict(point.attributes or {})}
+            for resource in (data.resource_metrics if data else ())
+            for scope in resource.scope_metrics
+            for metric in scope.metrics
+            for point in metric.data.data_points
+            if isinstance(point, NumberDataPoint)
+        ]
+
+    def told() -> dict[str, Any]:
         return {
             "spans": [orjson.loads(span.to_json()) for span in spans.get_finished_spans()],
             "logs": [orjson.loads(log.to_json()) for log in logs.get_finished_logs()],
-            "metrics": [
-                {"name": metric.name, "value": point.value, "attributes": dict(point.attributes)}
-                for resource in (data.resource_metrics if data else ())
-                for scope in resource.scope_metrics
-                for metric in scope.metrics
-                for point in metric.data.data_points
-                if hasattr(point, "value")
-            ],
+            "metrics": read(),
+            "later": read(),
         }
 
     return told
@@ -143,6 +147,9 @@ def live(database_url: str, tenant_url: str) -> dict[str, Any]:
             "POST", "/faults", [{"path": "/users/delta", "kind": "rewrite", "find": record, "replace": spoiled}]
         )
         runs.append(synchronize())
+        for queue in ("sync-slices", "organization-plans", "organization-changes", "organization-subscriptions"):
+            # The queue gave it up.
+            app.host.call(app.host.host.queue(f"{queue}-poison").send("no message of ours"))
         app.host.fire_timer("check_parity")
         app.host.drain()
         # More is deleted than the job allows.

@@ -36,6 +36,7 @@ class Life:
 
     Attributes:
         told: All that left the process, as text.
+        later: The metrics as they are read a second time.
         private: What must not be in it: people by their ids and names, tokens, cursors.
         issued: The tokens of the app's identity that are not Graph's, by resource.
     """
@@ -47,6 +48,7 @@ class Life:
     spans: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     metrics: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     logs: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    later: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
 
     def spans_named(self, name: str) -> list[dict[str, Any]]:
         return [span["attributes"] for span in self.spans if span["name"] == name]
@@ -95,7 +97,7 @@ def lived(kind: str, databases: Databases, **settings: str) -> Life:
     cursors = {token for link in printed["cursors"] for token in TOKEN_IN_LINK.findall(link)}
     assert len(private) > 100
     assert len(cursors) > 5
-    told = {name: printed.get(name, []) for name in ("spans", "metrics", "logs")}
+    told = {name: printed.get(name, []) for name in ("spans", "metrics", "logs", "later")}
     return Life(printed["runs"], orjson.dumps(told).decode(), private | tokens | cursors, identity.issued, **told)
 
 
@@ -165,13 +167,24 @@ def test_the_metrics_tell_what_was_received_and_the_state_of_the_organization(wa
     assert received["groups"] == 12
     assert received["users"] > 40
     assert watched.metric("sync.throttled", organization=NAME, family="directory") == 2
+    dead = {point["attributes"]["queue"] for point in watched.metrics if point["name"] == "sync.dead_messages"}
+    assert dead == {
+        "sync-slices-poison", "organization-plans-poison", "organization-changes-poison",
+        "organization-subscriptions-poison",
+    }  # fmt: skip
     assert watched.metric("sync.quarantined", organization=NAME) == 1
     assert watched.metric("sync.escrows", organization=NAME, part="users") == 1
-    assert watched.metric("sync.escrows", organization=NAME, part="groups") == 0
     assert watched.metric("sync.held_deletions", organization=NAME, part="users") == 5
     assert watched.metric("sync.drift", organization=NAME, part="users") == -1
+    told = Counter((point["name"], point["attributes"].get("part")) for point in watched.metrics)
+    assert told["sync.escrows", "groups"] == 0
     # Sites succeeded when the others did last, five minutes before by the test's clock.
     assert 300 <= watched.metric("sync.lag", organization=NAME, part="sites") < 360
+
+
+def test_a_state_is_told_once_and_not_repeated_by_a_process_that_no_longer_knows_it(watched: Life) -> None:
+    assert {point["name"] for point in watched.metrics} >= {"sync.lag", "sync.quarantined", "sync.objects"}
+    assert {point["name"] for point in watched.later} == {"sync.objects", "sync.throttled", "sync.dead_messages"}
 
 
 def test_logs_of_a_slice_carry_the_organization_the_part_and_the_run(watched: Life) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from hashlib import blake2b
@@ -80,6 +80,13 @@ def put(
         )
     bulk.upsert(connection, escrows, rows)
     return _note_as_seen(connection, work, [failure.object_id for failure in failures])
+
+
+def count_all(connection: Connection) -> Mapping[tuple[int, PartName], int]:
+    """How many objects wait for a retry, by organization and part."""
+    query = select(escrows.c.organization_id, escrows.c.part, func.count().label("number"))
+    rows = connection.execute(query.group_by(escrows.c.organization_id, escrows.c.part))
+    return {(row.organization_id, PartName(row.part)): row.number for row in rows}
 
 
 def among(connection: Connection, work: Slice, ids: Collection[str]) -> set[str]:

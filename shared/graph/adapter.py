@@ -16,9 +16,10 @@ from http.cookiejar import CookieJar, DefaultCookiePolicy
 from ssl import SSLContext
 from typing import TYPE_CHECKING
 
-from shared.graph.failures import NoBody, retry_after
+from shared.graph.failures import NoBody, asks_to_wait, retry_after
 from shared.loading import loaded_for_good
 from shared.models.errors import PartFailure
+from shared.telemetry.spans import note_answer, note_attempt, note_resource_units, silence_libraries
 
 with loaded_for_good():
     import httpx
@@ -44,6 +45,8 @@ for _name in ("httpx", "httpcore", "hpack", "azure.core.pipeline.policies.http_l
     logging.getLogger(_name).setLevel(logging.WARNING)
 # It tells of every token, and of failures in Entra's words, which may name people; the product's errors tell of them.
 logging.getLogger("azure.identity").setLevel(logging.ERROR)
+# Their spans hold the same, and Graph's errors in its own words.
+silence_libraries()
 
 
 class PatientRetryHandler(RetryHandler):
@@ -81,11 +84,12 @@ class Answer:
 
 
 class TransportToGraph(httpx.AsyncHTTPTransport):
-    """Connects to Graph's own host alone, whatever the address of a request was made of."""
+    """Connects to Graph's own host alone, whatever the address of a request was made of; each attempt is noted."""
 
-    def __init__(self, root: httpx.URL, *, verify: SSLContext, http2: bool) -> None:
+    def __init__(self, root: httpx.URL, *, verify: SSLContext, http2: bool, clock: Callable[[], datetime]) -> None:
         super().__init__(verify=verify, http2=http2)
         self._endpoint = _endpoint(root)
+        self._clock = clock
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """As the library's.
@@ -95,7 +99,11 @@ class TransportToGraph(httpx.AsyncHTTPTransport):
         """
         if _endpoint(request.url) != self._endpoint:
             raise PartFailure("ForeignLink", "A request for Graph was addressed to another host; it was not sent.")
-        return await super().handle_async_request(request)
+        note_attempt()
+        response = await super().handle_async_request(request)
+        wait = retry_after(response.headers.get("retry-after"), self._clock())
+        note_answer(response.status_code, asks_to_wait=asks_to_wait(response.status_code, wait))
+        return response
 
 
 def _endpoint(url: httpx.URL) -> tuple[str, str, int | None]:
@@ -139,7 +147,7 @@ class GraphConnection:
         middleware.append(GraphTelemetryHandler(GraphTelemetryHandlerOption(APIVersion.v1)))
         self._credential = credential
         # The SDK's transport does not pass its closing on to the one beneath, so that one is kept at hand.
-        self._transport = TransportToGraph(httpx.URL(base_url), verify=_trusted(), http2=True)
+        self._transport = TransportToGraph(httpx.URL(base_url), verify=_trusted(), http2=True, clock=clock)
         client = httpx.AsyncClient(
             transport=self._transport,
             timeout=timeout,
@@ -169,7 +177,9 @@ class GraphConnection:
         body = await self._adapter.send_primitive_async(request, "bytes", {"XXX": ODataError})
         if body is None and not may_be_empty:
             raise NoBody
-        return Answer(body or b"", _resource_units(inspection))
+        answer = Answer(body or b"", _resource_units(inspection))
+        note_resource_units(answer.resource_units)
+        return answer
 
     async def close(self) -> None:
         """Closes the connections to Graph and to the authority."""

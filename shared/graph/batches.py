@@ -59,6 +59,7 @@ async def ask(
     longest_wait: float,
     clock: Callable[[], datetime],
     low_priority: bool = False,
+    told_to_wait: Callable[[int], None],
 ) -> Answers:
     """Asks the part's question about objects, all pages of each answer.
 
@@ -70,6 +71,7 @@ async def ask(
         longest_wait: The longest Retry-After in seconds that is waited for.
         clock: The time against which a Retry-After date is read.
         low_priority: Whether Graph may serve others first: it judges each entry for itself.
+        told_to_wait: Learns how many entries of a batch asked for a wait.
 
     Raises:
         GraphThrottled: Nothing was answered but a longer wait, or shorter ones again and again. Where something was, it
@@ -111,6 +113,7 @@ async def ask(
             continue
         tries = 1 if got_on else tries + 1
         waits = [failure for failure in failures.values() if isinstance(failure, GraphThrottled)]
+        told_to_wait(len(waits))
         backoff = min(_PAUSES[min(tries, len(_PAUSES)) - 1], longest_wait)
         pause = max((wait.retry_after for wait in waits), default=backoff)
         if waits and (pause > longest_wait or tries > _TRIES or slept + pause > _MOST_WAITS * longest_wait):

@@ -36,6 +36,7 @@ from shared.models.parts import CATALOGUE, Part, PartName, Relation
 from shared.models.records import LinkChange, ObjectRecord
 from shared.models.slices import WITHOUT_DELTA
 from shared.settings import Settings
+from shared.telemetry.metrics import count_throttled
 
 if TYPE_CHECKING:
     from kiota_abstractions.request_information import RequestInformation
@@ -89,7 +90,8 @@ class GraphClient:
             clock=clock,
         )
         self._graph = connection.graph
-        self._sender = Sender(connection, credential, self._timeout, clock)
+        self._organization = organization.name
+        self._sender = Sender(connection, self._organization, credential, self._timeout, clock)
         self.subscriptions = GraphSubscriptions(self._graph, self._sender, self._root)
 
     async def first_page(self, part: Part, *, low_priority: bool = False) -> ReceivedPage:
@@ -175,6 +177,7 @@ class GraphClient:
             longest_wait=self._longest_wait,
             clock=self._clock,
             low_priority=low_priority,
+            told_to_wait=partial(count_throttled, self._organization, part.family),
         )
 
     async def probe(self, part: Part) -> None:

@@ -71,10 +71,9 @@ def failure_of_answer(
         told += f" (request-id {request_id})"
     if status == 410 or (code or "").lower() in _EXPIRED_CODES:
         return CursorExpired(code or "syncStateNotFound", told)
-    if status in (429, 503, 504, 509):
-        wait = retry_after(headers.get("retry-after"), now)
-        if status in (429, 509) or wait is not None:
-            return GraphThrottled(f"{told}.", _RETRY_WITHOUT_ADVICE_SECONDS if wait is None else wait)
+    wait = retry_after(headers.get("retry-after"), now)
+    if asks_to_wait(status, wait):
+        return GraphThrottled(f"{told}.", _RETRY_WITHOUT_ADVICE_SECONDS if wait is None else wait)
     if status != 501 and (status >= 500 or status == 408):
         return GraphUnavailable(code or "serviceNotAvailable", f"{told}.")
     if status == 403:
@@ -94,6 +93,11 @@ def failure_of_answer(
     if status == 404 and code is not None and code.lower() in NOT_FOUND_CODES:
         return GraphNotFound(code, f"{told}.", status=status)
     return GraphRefused(code or "BadRequest", f"{told}.", status=status)
+
+
+def asks_to_wait(status: int, wait: float | None) -> bool:
+    """Whether an answer says that Graph is asked too much; ``wait`` is what its Retry-After asks for, if it has one."""
+    return status in (429, 509) or (status in (503, 504) and wait is not None)
 
 
 def passes_by_itself(error: HttpResponseError) -> bool:

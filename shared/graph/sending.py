@@ -16,6 +16,7 @@ from shared.graph.failures import NOT_OFFERED, NoBody, failure_of_answer, passes
 from shared.graph.issuers import RenewableCredential
 from shared.models.errors import GraphRefused, GraphUnavailable
 from shared.models.parts import Part
+from shared.telemetry.spans import request_span
 
 if TYPE_CHECKING:
     from azure.core.exceptions import ClientAuthenticationError
@@ -37,11 +38,13 @@ class Sender:
     def __init__(
         self,
         connection: GraphConnection,
+        organization: str,
         credential: RenewableCredential,
         timeout: float,
         clock: Callable[[], datetime],
     ) -> None:
         self._connection = connection
+        self._organization = organization
         self._credential = credential
         self._timeout = timeout
         self._clock = clock
@@ -57,13 +60,14 @@ class Sender:
         """
         from kiota_abstractions.api_error import APIError
 
-        with self._told(_method(request), path):
+        method = _method(request)
+        with request_span(self._organization, part, method, path), self._told(method, path):
             try:
                 return await self._answer(request, may_be_empty=may_be_empty)
             except APIError as error:
                 code, headers = _code(error), _lower(error.response_headers or {})
                 status, now = error.response_status_code or 0, self._clock()
-                raise failure_of_answer(part, path, status, code, headers, now, method=_method(request)) from None
+                raise failure_of_answer(part, path, status, code, headers, now, method=method) from None
 
     async def send_batch(self, part: Part, root: str, body: bytes, *, low_priority: bool) -> bytes:
         """The answer to a batch; where there is no $batch, the same of its requests, sent one by one."""
@@ -84,18 +88,18 @@ class Sender:
         for entry in orjson.loads(body)["requests"]:
             request = prioritized(RequestInformation(Method.GET, root + entry["url"]), low_priority)
             request.headers.try_add("Accept", "application/json")
-            responses.append({"id": entry["id"], **await self._entry(request, part.question.path)})
+            responses.append({"id": entry["id"], **await self._entry(part, request, part.question.path)})
         return orjson.dumps({"responses": responses})
 
     async def close(self) -> None:
         """Closes the connections."""
         await self._connection.close()
 
-    async def _entry(self, request: RequestInformation, path: str) -> dict[str, Any]:
+    async def _entry(self, part: Part, request: RequestInformation, path: str) -> dict[str, Any]:
         """The answer as an entry of a batch's, whatever its status."""
         from kiota_abstractions.api_error import APIError
 
-        with self._told("GET", path):
+        with request_span(self._organization, part, "GET", path), self._told("GET", path):
             try:
                 answer = await self._answer(request)
             except APIError as error:

@@ -14,6 +14,19 @@ class Who(StrEnum):
     OPERATOR = "Whoever operates this service"
 
 
+class Alert(StrEnum):
+    """What operators are alerted of, by the heading of its section in docs/operations.md."""
+
+    QUARANTINE = "Quarantine"
+    LAG = "Lag"
+    DEAD_MESSAGES = "Dead messages"
+    SERVER_ERRORS = "Server errors"
+    DELETION_GUARD = "Deletion guard"
+    ESCROWS = "Escrows"
+    DRIFT = "Drift"
+    THROTTLING = "Throttling"
+
+
 @dataclass(frozen=True, slots=True)
 class Page:
     """A page about an error. What stands between backticks in its texts is code.
@@ -23,6 +36,7 @@ class Page:
         who: Who can do the steps.
         meaning: What happened.
         meanwhile: What the service does by itself until somebody has done the steps.
+        alerts: What operators are alerted of when it happens.
     """
 
     codes: tuple[str, ...]
@@ -31,6 +45,7 @@ class Page:
     meaning: str
     meanwhile: str
     steps: tuple[str, ...]
+    alerts: tuple[Alert, ...] = ()
 
     @property
     def code(self) -> str:
@@ -96,6 +111,7 @@ _PAGES = (
             "Compare `tenantId`, `region` and `clientId` in `GET /organizations/{id}` with the tenant.",
             _START,
         ),
+        (Alert.QUARANTINE,),
     ),
     Page(
         ("CredentialUnavailable",),
@@ -114,6 +130,7 @@ _PAGES = (
             "`ORGANIZATION_SECRET_<NAME>`.",
             _START,
         ),
+        (Alert.QUARANTINE,),
     ),
     Page(
         ("InvalidAuthenticationToken", "unauthenticated"),
@@ -127,6 +144,7 @@ _PAGES = (
             "Compare `region` in `GET /organizations/{id}` with the tenant's cloud.",
             _START,
         ),
+        (Alert.QUARANTINE,),
     ),
     Page(
         ("Authorization_RequestDenied", "accessDenied"),
@@ -144,6 +162,7 @@ _PAGES = (
             "A job in quarantine waits for its next attempt unless it is started: "
             "`POST …/synchronization/jobs/{jobId}/start`.",
         ),
+        (Alert.LAG,),
     ),
     Page(
         ("EncounteredQuarantineException",),
@@ -153,6 +172,7 @@ _PAGES = (
         "every part is missing.",
         _QUARANTINED,
         ("Read `status.quarantine.error` of the job and go to the page of its code.", _START),
+        (Alert.QUARANTINE,),
     ),
     Page(
         ("TooManyDeletes",),
@@ -171,6 +191,7 @@ _PAGES = (
             '`{"synchronizationJobSettings": [{"name": "QuarantineTooManyDeletesThreshold", "value": "1000"}]}`, then '
             "`POST …/synchronization/jobs/{jobId}/start`.",
         ),
+        (Alert.DELETION_GUARD, Alert.QUARANTINE),
     ),
     Page(
         (
@@ -189,6 +210,7 @@ _PAGES = (
             "To forget the errors instead, `POST …/synchronization/jobs/{jobId}/restart` with "
             '`{"criteria": {"resetScope": "Escrows, QuarantineState"}}`; an object is then read again when it changes.',
         ),
+        (Alert.QUARANTINE, Alert.ESCROWS),
     ),
     Page(
         ("EscrowsPruned",),
@@ -202,6 +224,7 @@ _PAGES = (
             "Search the service's log and the run's error for what the failures have in common, and repair it.",
             "Then `POST …/synchronization/jobs/{jobId}/restart` without criteria: every object is read again.",
         ),
+        (Alert.ESCROWS,),
     ),
     Page(
         ("QuarantinedOnDemand",),
@@ -214,6 +237,7 @@ _PAGES = (
             _START,
             "To let the job rest without any attempts, `POST …/synchronization/jobs/{jobId}/pause`.",
         ),
+        (Alert.QUARANTINE,),
     ),
     Page(
         ("EntryLevelErrors",),
@@ -222,6 +246,7 @@ _PAGES = (
         "The run went through, but some objects failed and wait to be tried again. They are too few for a quarantine.",
         "The job goes on as usual. " + _PUT_ASIDE,
         (_ESCROWS, "Nothing needs to be started: the runs to come try the objects again."),
+        (Alert.ESCROWS,),
     ),
     Page(
         ("MalformedRecord",),
@@ -230,6 +255,7 @@ _PAGES = (
         "Microsoft Graph sent a record that is not what it promises, without an id for example.",
         _PUT_ASIDE,
         (_ESCROWS, "If the errors stay, ask Graph for one of the objects yourself and report what it answers."),
+        (Alert.ESCROWS,),
     ),
     Page(
         ("ObjectRefused",),
@@ -242,6 +268,7 @@ _PAGES = (
             "If many objects are refused at once, bring the database up to date: `python -m shared.cache upgrade`.",
             "Report an object that stays refused: the service is meant to store whatever Graph sends.",
         ),
+        (Alert.ESCROWS,),
     ),
     Page(
         ("TooManyRequests", "activityLimitReached"),
@@ -254,6 +281,7 @@ _PAGES = (
             "Nothing has to be done; a large initial run is throttled now and then.",
             "If it comes in every run, find out what else reads the tenant, or let the job run less often.",
         ),
+        (Alert.THROTTLING,),
     ),
     Page(
         ("NoAnswer",),
@@ -266,6 +294,7 @@ _PAGES = (
             "If only large organizations are hit, raise `GRAPH_TIMEOUT_SECONDS` or lower `GRAPH_PAGE_SIZE`.",
             _SYNC,
         ),
+        (Alert.LAG,),
     ),
     Page(
         ("serviceNotAvailable", "generalException"),
@@ -274,6 +303,7 @@ _PAGES = (
         "Microsoft Graph answered with an error of its own.",
         _TRIED_AGAIN,
         ("Look at the Microsoft 365 service health.", _SUPPORT, _SYNC),
+        (Alert.LAG,),
     ),
     Page(
         ("MalformedAnswer",),
@@ -283,6 +313,7 @@ _PAGES = (
         "answered in its place.",
         _TRIED_AGAIN,
         ("See that `GRAPH_URL` and any proxy lead to Microsoft Graph itself.", _SYNC),
+        (Alert.LAG,),
     ),
     Page(
         ("BadRequest", "Request_BadRequest", "invalidRequest"),
@@ -296,6 +327,7 @@ _PAGES = (
             _SUPPORT,
             _SYNC,
         ),
+        (Alert.LAG,),
     ),
     Page(
         ("EntryNotFound", "Request_ResourceNotFound", "itemNotFound"),
@@ -336,6 +368,7 @@ _PAGES = (
         "Microsoft Graph ended a listing without the link that says that it is complete.",
         _PART_FAILS + " Nothing is deleted because an incomplete listing did not name it.",
         (_SYNC, _FULL, _REPORT),
+        (Alert.LAG,),
     ),
     Page(
         ("RepeatedLink",),
@@ -344,6 +377,7 @@ _PAGES = (
         "The links of Microsoft Graph's listing lead back to a page that was read before.",
         _PART_FAILS,
         (_SYNC, _FULL, _REPORT),
+        (Alert.LAG,),
     ),
     Page(
         ("ForeignLink",),
@@ -357,6 +391,7 @@ _PAGES = (
             "See that no proxy rewrites the addresses in answers.",
             _SYNC,
         ),
+        (Alert.LAG,),
     ),
     Page(
         ("DatabaseUnavailable",),
@@ -377,6 +412,7 @@ _PAGES = (
             "`57014` in every run: the server's `statement_timeout` is too short for a page; raise it, or lower "
             "`GRAPH_PAGE_SIZE`.",
         ),
+        (Alert.SERVER_ERRORS, Alert.LAG),
     ),
     Page(
         ("DatabaseFailed",),
@@ -390,6 +426,7 @@ _PAGES = (
             "See the database's own log at the time of the run, and whether its user may read and write every table.",
             _SYNC,
         ),
+        (Alert.SERVER_ERRORS, Alert.LAG),
     ),
     Page(
         ("TooManyAttempts",),
@@ -404,6 +441,7 @@ _PAGES = (
             "See that the database answers, and fast: `GET /health`.",
             _SYNC,
         ),
+        (Alert.LAG,),
     ),
     Page(
         ("MessageDeadLettered",),
@@ -417,6 +455,7 @@ _PAGES = (
             "See that the database answers (`GET /health`) and is up to date (`python -m shared.cache upgrade`).",
             _SYNC,
         ),
+        (Alert.DEAD_MESSAGES,),
     ),
 )
 

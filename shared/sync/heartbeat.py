@@ -11,6 +11,7 @@ from datetime import timedelta
 from shared.cache import slices
 from shared.models.slices import Slice, StaleSlice
 from shared.services import Services
+from shared.telemetry.labels import labels
 
 logger = logging.getLogger(__name__)
 
@@ -52,4 +53,5 @@ async def _beat(services: Services, work: Slice, over: asyncio.Event) -> None:
             return
         except Exception as error:
             # The next beat may succeed; if none does, the lease runs out as that of any dead worker.
-            logger.warning("the lease of %s was not renewed (%s)", work.part.name, type(error).__name__)
+            told = "the lease of %s was not renewed (%s)"
+            logger.warning(told, work.part.name, type(error).__name__, extra=labels(work))

@@ -142,7 +142,7 @@ async def _receive(
         staged = work.staged + staged_pages.put(connection, work, new, page.broken)
         return same_counts + counts, replace(following, staged=staged)
 
-    return await transact(services, work, receive, received.resource_units)
+    return await transact(services, work, receive, received)
 
 
 def _forget_abandoned(services: Services, work: Slice) -> bool:

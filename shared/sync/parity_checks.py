@@ -29,6 +29,7 @@ from shared.services import Services
 from shared.sync import waits
 from shared.sync.parity import Verdict, judge, sample
 from shared.sync.planning import start_run
+from shared.telemetry.labels import part_labels
 
 logger = logging.getLogger(__name__)
 
@@ -113,7 +114,8 @@ async def _compare(services: Services, organization: Organization, numbers: _Cac
             return Parity(look.began, await client.count_entries(part), numbers.objects)
         return await _compare_members(services, client, numbers, look)
     except SynchronizationFailure as failure:
-        logger.warning("%s of organization %d were not compared: %s", part.name, key, failure.message)
+        about = part_labels(organization, part.name)
+        logger.warning("%s of organization %d were not compared: %s", part.name, key, failure.message, extra=about)
         if isinstance(failure, GraphThrottled):
             await waits.share(services, key, part.family, failure)
         return None
@@ -153,7 +155,7 @@ def _act(
             parity_of_part = found[part.name]
             if parity_of_part is None:
                 parity.forget_second_look(connection, key, [part.name])
-            elif _settle(connection, services, key, part, parity_of_part) is not Verdict.LEAVE:
+            elif _settle(connection, services, organization, part, parity_of_part) is not Verdict.LEAVE:
                 to_read.append(part.name)
         if look.message.second_look:
             switched_off = [name for name in CATALOGUE if name not in organization.entity.parts]
@@ -165,11 +167,14 @@ def _act(
         return messages
 
 
-def _settle(connection: Connection, services: Services, key: int, part: PartToCheck, found: Parity) -> Verdict:
+def _settle(
+    connection: Connection, services: Services, organization: Organization, part: PartToCheck, found: Parity
+) -> Verdict:
+    key, about = organization.key, part_labels(organization, part.name)
     verdict = judge(found, part.first_look, explained=part.explained)
     told = "%s of organization %d: Graph counts %d, the cache has %d (drift %+d, %s)"
     level = logging.WARNING if found.drift else logging.INFO
-    logger.log(level, told, part.name, key, found.expected, found.cached, found.drift, verdict)
+    logger.log(level, told, part.name, key, found.expected, found.cached, found.drift, verdict, extra=about)
     again = services.now() + timedelta(minutes=services.settings.parity_recheck_minutes)
     parity.save(connection, key, part.name, found, again if verdict is Verdict.LOOK_AGAIN else None)
     if verdict is Verdict.HEAL:

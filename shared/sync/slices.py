@@ -25,6 +25,8 @@ from shared.services import Services
 from shared.sync.completion import finish_part
 from shared.sync.heartbeat import heartbeat
 from shared.sync.stages import work_on
+from shared.telemetry.labels import labels, message_labels
+from shared.telemetry.spans import Outcome, SliceReport, slice_span
 
 logger = logging.getLogger(__name__)
 
@@ -41,20 +43,24 @@ async def run_slice(services: Services, message: SliceMessage) -> list[SliceMess
     """
     work = await asyncio.to_thread(_take, services, message)
     if work is None:
-        logger.info("slice dropped: outdated message, or a part that waits (%s, fence %d)", message.part, message.fence)
+        told = "slice dropped: outdated message, or a part that waits (%s, fence %d)"
+        logger.info(told, message.part, message.fence, extra=message_labels(message))
         return []
     deadline = services.now() + timedelta(seconds=services.settings.slice_seconds)
-    try:
-        if work.attempts > services.settings.slice_attempts:
-            return await asyncio.to_thread(_fail, services, work, _give_up(work))
-        async with heartbeat(services, work):
-            return await _work_until(services, work, deadline)
-    except StaleSlice:
-        logger.warning("slice lost its lease (%s, fence %d)", work.part.name, work.fence)
-        return []
-    except Exception:
-        await asyncio.to_thread(_abandon, services, work)
-        raise
+    with slice_span(work) as report:
+        try:
+            if work.attempts > services.settings.slice_attempts:
+                return await _end(services, work, _give_up(work), report)
+            async with heartbeat(services, work):
+                return await _work_until(services, work, deadline, report)
+        except StaleSlice:
+            report.ended(Outcome.LEASE_LOST)
+            logger.warning("slice lost its lease (%s, fence %d)", work.part.name, work.fence, extra=labels(work))
+            return []
+        except Exception:
+            report.ended(Outcome.ERROR)
+            await asyncio.to_thread(_abandon, services, work)
+            raise
 
 
 def fail_dead_letter(services: Services, message: SliceMessage) -> list[SliceMessage]:
@@ -73,30 +79,45 @@ def fail_dead_letter(services: Services, message: SliceMessage) -> list[SliceMes
         return finish_part(connection, services, work, error)
 
 
-async def _work_until(services: Services, work: Slice, deadline: datetime) -> list[SliceMessage]:
+async def _work_until(services: Services, work: Slice, deadline: datetime, report: SliceReport) -> list[SliceMessage]:
+    about, name = labels(work), work.part.name
     try:
         finished = await work_on(services, work, deadline)
     except CursorExpired as failure:
-        logger.info("%s: Graph no longer knows the cursor; a full run of the part begins", work.part.name)
+        report.ended(Outcome.CURSOR_EXPIRED, failure.code)
+        logger.info("%s: Graph no longer knows the cursor; a full run of the part begins", name, extra=about)
         return await asyncio.to_thread(_restart_full, services, work, failure)
     except GraphThrottled as failure:
-        logger.info("%s: throttled for %.0f s", work.part.name, failure.retry_after)
+        report.ended(Outcome.THROTTLED, failure.code)
+        logger.info("%s: throttled for %.0f s", name, failure.retry_after, extra=about)
         return await asyncio.to_thread(_wait, services, work, failure)
     except SharedWait as failure:
-        logger.info("%s: waits with the other parts of its family until %s", work.part.name, failure.until)
+        report.ended(Outcome.WAITS, failure.code)
+        logger.info("%s: waits with the other parts of its family until %s", name, failure.until, extra=about)
         return await asyncio.to_thread(_wait_along, services, work, failure)
     except DatabaseBlocked as failure:
-        logger.warning("%s: %s", work.part.name, failure.message)
+        report.ended(Outcome.DATABASE_BLOCKED, failure.code)
+        logger.warning("%s: %s", name, failure.message, extra=about)
         return await asyncio.to_thread(_wait_for_database, services, work, failure)
     except (GraphUnavailable, DatabaseFailure) as failure:
-        logger.warning("%s: %s", work.part.name, failure.message)
+        report.ended(Outcome.UNAVAILABLE, failure.code)
+        logger.warning("%s: %s", name, failure.message, extra=about)
         return await asyncio.to_thread(_retry, services, work, failure)
     except SynchronizationFailure as failure:
-        logger.error("%s: %s", work.part.name, failure.message)
-        return await asyncio.to_thread(_fail, services, work, failure)
+        logger.error("%s: %s", name, failure.message, extra=about)
+        return await _end(services, work, failure, report)
     if finished is not None:
+        report.ended(Outcome.FINISHED)
         return await asyncio.to_thread(_succeed, services, finished)
+    report.ended(Outcome.CONTINUES)
     return await asyncio.to_thread(_continue, services, work)
+
+
+async def _end(
+    services: Services, work: Slice, failure: SynchronizationFailure, report: SliceReport
+) -> list[SliceMessage]:
+    report.ended(Outcome.FAILED, failure.code)
+    return await asyncio.to_thread(_fail, services, work, failure)
 
 
 def _take(services: Services, message: SliceMessage) -> Slice | None:
@@ -190,4 +211,4 @@ def _abandon(services: Services, work: Slice) -> None:
             slices.abandon(connection, work, services.now())
     except Exception:
         # The lease then lapses by itself; what went wrong first is what the caller has to see.
-        logger.warning("the lease of %s could not be given up", work.part.name, exc_info=True)
+        logger.warning("the lease of %s could not be given up", work.part.name, exc_info=True, extra=labels(work))

@@ -26,6 +26,7 @@ from shared.models.organizations import Organization
 from shared.models.subscriptions import LIFE, Granted, Subscription, collections_of, parts_of
 from shared.services import Services
 from shared.sync.lifecycle import Condition
+from shared.telemetry.labels import part_labels
 
 _SECRET_BYTES = 32
 _FIRST_RETRY = timedelta(minutes=1)
@@ -89,9 +90,9 @@ async def _maintain(services: Services, organization: Organization, due: Subscri
             work = _renew(services, organization, due, client, root)
         return await in_time(work, services.settings.graph_timeout_seconds)
     except SynchronizationFailure as failure:
-        logger.warning(
-            "the subscription to %s of organization %d: %s", due.collection, organization.key, failure.message
-        )
+        told = "the subscription to %s of organization %d: %s"
+        about = part_labels(organization, due.collection)
+        logger.warning(told, due.collection, organization.key, failure.message, extra=about)
         await asyncio.to_thread(_keep_failure, services, organization.key, due, failure)
         return []
 
@@ -105,7 +106,8 @@ async def _create(
     granted = await client.create(
         due.collection, url, f"{root}/{LIFECYCLE_NOTIFICATIONS}", secret, services.now() + LIFE
     )
-    logger.info("subscribed to %s of organization %d", due.collection, organization.key)
+    about = part_labels(organization, due.collection)
+    logger.info("subscribed to %s of organization %d", due.collection, organization.key, extra=about)
 
     def keep(connection: Connection) -> list[ChangeMessage] | None:
         now, key = services.now(), organization.key
@@ -136,7 +138,9 @@ async def _renew(
     except GraphRefused as refusal:
         if refusal.status != 404:
             raise
-        logger.warning("Graph has dropped the subscription to %s of organization %d", due.collection, organization.key)
+        told = "Graph has dropped the subscription to %s of organization %d"
+        about = part_labels(organization, due.collection)
+        logger.warning(told, due.collection, organization.key, extra=about)
         return await _create(services, organization, due, client, root)
 
     def keep(connection: Connection) -> None:

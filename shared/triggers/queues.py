@@ -41,6 +41,7 @@ def plan_organization(message: func.QueueMessage, messages: Messages, checks: Me
 @blueprint.queue_trigger(arg_name="message", queue_name=PLANS_POISON, connection=CONNECTION)
 def report_dead_plan(message: func.QueueMessage) -> None:
     """Tells of an organization that could not be planned; the planner finds it due again."""
+    sync().count_dead_message(PLANS_POISON)
     try:
         key = int(message.get_body())
     except ValueError:
@@ -62,6 +63,7 @@ async def synchronize_slice(message: func.QueueMessage, messages: Messages) -> N
 @blueprint.queue_output(arg_name="messages", queue_name=SLICES, connection=CONNECTION)
 def fail_dead_slice(message: func.QueueMessage, messages: Messages) -> None:
     """Makes a message that failed five times a visible error of its part."""
+    sync().count_dead_message(POISON)
     try:
         dead = sync().SliceMessage.model_validate_json(message.get_body())
     except ValueError:

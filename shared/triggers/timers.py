@@ -1,4 +1,4 @@
-"""Timer triggers: the planner, and the nightly comparison of the cache with Graph's counts."""
+"""Timer triggers: the planner, the nightly comparison of the cache with Graph's counts, and the state of all told."""
 # azure.functions leaves its decorators partly untyped.
 # pyright: strict, reportUnknownMemberType=false
 
@@ -15,6 +15,7 @@ from shared.triggers.rooms import sync
 blueprint = func.Blueprint()
 
 PARITY_SCHEDULE = os.environ.get("PARITY_SCHEDULE", "0 30 2 * * *")
+METRICS_SCHEDULE = os.environ.get("METRICS_SCHEDULE", "0 */5 * * * *")
 """Read when the functions are indexed: a binding expression has no default, and without its setting no host starts."""
 
 
@@ -38,3 +39,10 @@ def plan_synchronizations(timer: func.TimerRequest, plans: Messages, purges: Mes
 def check_parity(timer: func.TimerRequest, checks: Messages) -> None:
     """Has every organization's cache compared with Graph's counts."""
     send(checks, sync().plan_checks(services()))
+
+
+@blueprint.function_name("measure_synchronizations")
+@blueprint.timer_trigger(arg_name="timer", schedule=METRICS_SCHEDULE)
+def measure_synchronizations(timer: func.TimerRequest) -> None:
+    """Tells the state of every organization to whoever watches over them, also while nothing else runs."""
+    sync().measure(services())

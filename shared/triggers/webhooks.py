@@ -119,6 +119,7 @@ async def synchronize_changes(message: func.QueueMessage, messages: Messages, ch
 @blueprint.queue_trigger(arg_name="message", queue_name=CHANGES_POISON, connection=CONNECTION)
 def report_dead_change(message: func.QueueMessage) -> None:
     """Tells of changes that could not be read; the planner finds their marks."""
+    sync().count_dead_message(CHANGES_POISON)
     logger.error("changes could not be read, however often their message was delivered (id %s)", message.id)
 
 
@@ -134,6 +135,7 @@ async def maintain_subscriptions(message: func.QueueMessage, changes: Messages) 
 @blueprint.queue_trigger(arg_name="message", queue_name=SUBSCRIPTIONS_POISON, connection=CONNECTION)
 def report_dead_subscription(message: func.QueueMessage) -> None:
     """Tells of subscriptions that could not be looked after; the planner finds them due again."""
+    sync().count_dead_message(SUBSCRIPTIONS_POISON)
     logger.error("subscriptions could not be looked after, however often their message came (id %s)", message.id)
 
 

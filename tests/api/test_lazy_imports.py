@@ -14,7 +14,8 @@ from tests.application import NAME, Application
 
 ROOT = Path(__file__).parents[2]
 EXPENSIVE = [
-    "msgraph", "msgraph_core", "kiota_", "azure.identity", "azure.keyvault", "azure.core", "msal", "alembic", "jwt",
+    "msgraph", "msgraph_core", "kiota_", "azure.identity", "azure.keyvault", "azure.core", "azure.monitor", "msal",
+    "alembic", "jwt", "opentelemetry",
 ]  # fmt: skip
 # Rooms and models of the product that only runs, changes and schemas need.
 BEYOND_STATE = [
@@ -28,6 +29,7 @@ BEYOND_STATE = [
     "shared.models.records",
     "shared.models.schema",
     "shared.models.slices",
+    "shared.telemetry",
 ]
 # The test's own client of HTTP would be among them; and on PostgreSQL, its driver.
 NOT_AT_IMPORT = ["httpx", "psycopg", "sqlalchemy.dialects."]

@@ -21,11 +21,14 @@ def markdown() -> str:
         "| Code | Page |",
         "|---|---|",
     ]
-    lines += [f"| `{code}` | [{told.title}](#{_anchor(told)}) |" for told in ALL_PAGES for code in told.codes]
+    lines += [f"| `{code}` | [{told.title}](#{_anchor(told.title)}) |" for told in ALL_PAGES for code in told.codes]
     for told in ALL_PAGES:
         lines += ["", f"## {told.title}", "", told.meaning, "", f"**What to do.** {told.who}:", ""]
         lines += [f"{number}. {step}" for number, step in enumerate(told.steps, 1)]
         lines += ["", f"**Meanwhile.** {told.meanwhile}"]
+        if told.alerts:
+            links = ", ".join(f"[{alert}](operations.md#{_anchor(alert)})" for alert in told.alerts)
+            lines += ["", f"**Alert.** {links}"]
     return "\n".join(lines) + "\n"
 
 
@@ -61,6 +64,6 @@ def _link(code: str, other: Page, shown: Page) -> str:
     return f'<li><a href="{escape(code)}"{current}><code>{escape(code)}</code></a> {escape(other.title)}</li>'
 
 
-def _anchor(page: Page) -> str:
+def _anchor(heading: str) -> str:
     """The anchor that GitHub gives a heading."""
-    return re.sub(r"[^\w\- ]", "", page.title.lower()).replace(" ", "-")
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")

@@ -1,0 +1,1 @@
+"""Telemetry, in lives of the product that are watched."""

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.azurite.account import Azurite, find_azurite
 from tests.databases import Databases, Kind, PostgresUnavailableError, describe_server, start_server
 from tests.graph.tls import write_certificate
 
@@ -71,3 +72,13 @@ def database_url(databases: Databases, database_kind: Kind) -> Generator[str]:
     """The URL of a fresh, migrated database; a test that takes it runs once on SQLite and once on PostgreSQL."""
     with databases.fresh(database_kind) as url:
         yield url
+
+
+@pytest.fixture(scope="session")
+def azurite(pytestconfig: pytest.Config) -> Azurite:
+    """The emulator of Azure Storage; without Node.js the tests are skipped, and say so."""
+    assert pytestconfig.cache
+    found = find_azurite(pytestconfig.cache.mkdir("npm"))
+    if isinstance(found, str):
+        pytest.skip(f"NOT TESTED on Azurite's queues: {found}")
+    return found

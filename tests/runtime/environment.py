@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
+
+from tests.locks import one_at_a_time
 
 ROOT = Path(__file__).parent.parent.parent
 DEPLOYED, WORKER = ROOT / "requirements.txt", ROOT / "requirements-runtime.txt"
@@ -71,7 +71,7 @@ def environment(interpreter: Interpreter) -> Environment:
     wanted = sha256(DEPLOYED.read_bytes() + WORKER.read_bytes()).hexdigest()
     made = Environment(home / "bin" / "python", home / "worker")
     stamp = home / ".installed"
-    with _lock(home.parent / f"{home.name}.lock"):
+    with one_at_a_time(home.parent / f"{home.name}.lock"):
         if not stamp.exists() or stamp.read_text() != wanted:
             shutil.rmtree(home, ignore_errors=True)
             _run(interpreter.path, "-m", "venv", home)
@@ -110,12 +110,3 @@ def _dotted(version: tuple[int, ...]) -> str:
 def _run(*command: str | Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, timeout=INSTALL_TIMEOUT_SECONDS)
     assert done.returncode == 0, f"{' '.join(map(str, command))} failed:\n{done.stdout}{done.stderr}"
-
-
-@contextmanager
-def _lock(path: Path) -> Iterator[None]:
-    """One process at a time: pytest-xdist's workers, and other runs of the tests."""
-    path.parent.mkdir(exist_ok=True)
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield

@@ -1,7 +1,7 @@
 """The platform's process around the genuine runtime, run by the deployment's Python: one message a line, in and out.
 
 It hands azure-functions-runtime what the worker of Azure's Python 3.13 hands it, and gives back what that answers. A
-message is a StreamingMessage of the protocol in JSON (protobuf's own form of it), an answer the response to its content.
+message is a StreamingMessage of the protocol in protobuf's own JSON, an answer is the response to its content.
 """
 # Of the Python 3.13 environment: see tests/runtime/environment.py.
 # pyright: reportMissingModuleSource=false, reportMissingImports=false

@@ -23,6 +23,9 @@ class Node:
     node: tuple[str | Path, ...]
     npm: tuple[str | Path, ...]
 
+    def __str__(self) -> str:
+        return f"Node.js ({self.node[0]})"
+
 
 def find_node() -> Node | None:
     """Those that the type checker brought from PyPI, else the installed ones."""

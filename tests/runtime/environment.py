@@ -12,6 +12,8 @@ from functools import cache
 from hashlib import sha256
 from pathlib import Path
 
+import pytest
+
 from tests.locks import one_at_a_time
 
 ROOT = Path(__file__).parent.parent.parent
@@ -29,6 +31,9 @@ class Interpreter:
 
     path: Path
     version: str
+
+    def __str__(self) -> str:
+        return f"Python {self.version} ({self.path})"
 
 
 @dataclass(frozen=True)
@@ -49,12 +54,12 @@ def find_interpreter() -> Interpreter | str:
     """A Python that is new enough, or why there is none.
 
     Raises:
-        ValueError: RUNTIME_PYTHON names something else.
+        pytest.UsageError: RUNTIME_PYTHON names something else.
     """
     if named := os.environ.get("RUNTIME_PYTHON"):
         version = _version(Path(named))
         if version is None:
-            raise ValueError(f"RUNTIME_PYTHON={named} is no Python {_dotted(OLDEST)} or newer with venv")
+            raise pytest.UsageError(f"RUNTIME_PYTHON={named} is no Python {_dotted(OLDEST)} or newer with venv")
         return Interpreter(Path(named), version)
     for candidate in _candidates():
         if version := _version(candidate):

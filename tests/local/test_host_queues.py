@@ -382,3 +382,38 @@ def test_a_failure_by_hand_is_told_to_the_caller() -> None:
                 await host.fire_timer("Yearly")
 
     asyncio.run(run())
+
+
+def test_a_message_that_moves_on_to_a_queue_already_asked_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Queues of a storage account are asked one after the other, while functions go on working."""
+    received: list[str] = []
+    app = func.FunctionApp()
+
+    @app.queue_trigger(arg_name="msg", queue_name="asked-first", connection=CONNECTION)
+    async def a(msg: func.QueueMessage) -> None:
+        for _ in range(50):
+            await asyncio.sleep(0)
+        received.append(msg.get_body().decode())
+
+    @app.queue_trigger(arg_name="msg", queue_name="asked-last", connection=CONNECTION)
+    @app.queue_output(arg_name="out", queue_name="asked-first", connection=CONNECTION)
+    def b(msg: func.QueueMessage, out: func.Out[str]) -> None:
+        out.set(msg.get_body().decode())
+
+    async def run() -> list[str]:
+        async with FunctionsHost(app, settings={}, port=None) as host:
+            last = host.memory_queue("asked-last")
+            unsent = ["x"]
+
+            async def pending() -> int:
+                while unsent:
+                    await last.send(unsent.pop())
+                while len(last):
+                    await asyncio.sleep(0)
+                return 0
+
+            monkeypatch.setattr(last, "pending", pending)
+            await host.drain()
+            return list(received)
+
+    assert asyncio.run(asyncio.wait_for(run(), 60)) == ["x"]

@@ -15,6 +15,7 @@ import pytest
 from local.host import FunctionsHost, HostStartupError, InvocationFailed
 from local.host.listener import Backoff
 from local.host.metadata import read_host_options
+from local.host.queues import QueueItem
 
 CONNECTION = "AzureWebJobsStorage"
 
@@ -403,15 +404,19 @@ def test_a_message_that_moves_on_to_a_queue_already_asked_is_waited_for(monkeypa
     async def run() -> list[str]:
         async with FunctionsHost(app, settings={}, port=None) as host:
             last = host.memory_queue("asked-last")
-            unsent = ["x"]
+            delete, moved = last.delete, asyncio.Event()
+
+            async def deleted(item: QueueItem) -> None:
+                await delete(item)
+                moved.set()
 
             async def pending() -> int:
-                while unsent:
-                    await last.send(unsent.pop())
-                while len(last):
-                    await asyncio.sleep(0)
+                if not moved.is_set():
+                    await last.send("x")
+                    await moved.wait()
                 return 0
 
+            monkeypatch.setattr(last, "delete", deleted)
             monkeypatch.setattr(last, "pending", pending)
             await host.drain()
             return list(received)

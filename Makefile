@@ -42,11 +42,14 @@ migrate: $(STAMP) ## Bring the organization cache database up to date (DATABASE_
 
 test: lint types infra suite ## Run every check, and the whole suite on SQLite and PostgreSQL (ARGS="-k name" selects)
 
-lint: $(STAMP) ## Check style, formatting and the direction of imports
+lint: $(STAMP) ## Check style, formatting, the direction of imports, and the workflows
 	@echo '== lint'
 	@$(BIN)/ruff check --quiet
 	@$(BIN)/ruff format --check --quiet
 	@$(BIN)/lint-imports --no-logo --no-cache
+	@$(BIN)/zizmor --quiet --offline .github
+	@$(BIN)/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	@$(BIN)/check-jsonschema --quiet --builtin-schema vendor.dependabot .github/dependabot.yml
 
 types: $(STAMP) ## Check types, strictly in shared/
 	@echo '== types'

@@ -117,6 +117,15 @@ class Application:
         return compare(self.services.database, self.tenant.url, NAME)
 
 
+def tenant_settings(tenant: TenantServer) -> dict[str, str]:
+    """The app settings that make the simulated tenant the product's Graph, and its source of tokens for it."""
+    return {
+        "GRAPH_URL": tenant.url,
+        "IDENTITY_ENDPOINT": f"{tenant.url}/msi/token",
+        "IDENTITY_HEADER": "local-identity-header",
+    }
+
+
 @contextmanager
 def running_application(
     monkeypatch: pytest.MonkeyPatch, database_url: str, tenant: TenantServer | None = None, **changed: str
@@ -125,11 +134,7 @@ def running_application(
     clock = Clock()
     values = {"DATABASE_URL": database_url, "SYNC_SCHEDULE": "0 * * * * *"}
     if tenant is not None:
-        values |= {
-            "GRAPH_URL": tenant.url,
-            "IDENTITY_ENDPOINT": f"{tenant.url}/msi/token",
-            "IDENTITY_HEADER": "local-identity-header",
-        }
+        values |= tenant_settings(tenant)
     for name, value in {**values, **changed}.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(shared.services, "utc_now", clock)

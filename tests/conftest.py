@@ -8,8 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.azurite.account import Azurite, find_azurite
 from tests.databases import Databases, Kind, PostgresUnavailableError, describe_server, start_server
 from tests.graph.tls import write_certificate
+from tests.npm import NO_NODE, find_node
+from tests.runtime.environment import find_interpreter
 
 SERVER = pytest.StashKey[str]()
 
@@ -50,8 +53,16 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
             terminalreporter.line(line)
 
 
-def pytest_report_header(config: pytest.Config) -> str | None:
-    return config.stash.get(SERVER, None)
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    """Which real parts the tests have, and which they lack."""
+    if SERVER not in config.stash:
+        return []
+    python, node = find_interpreter(), find_node()
+    return [
+        config.stash[SERVER],
+        f"Functions runtime: NOT TESTED, {python}" if isinstance(python, str) else f"Functions runtime: on {python}",
+        f"Azurite, Graph's JavaScript client: run by {node}" if node else f"Azurite: NOT TESTED, {NO_NODE}",
+    ]
 
 
 @pytest.fixture(scope="session")
@@ -71,3 +82,13 @@ def database_url(databases: Databases, database_kind: Kind) -> Generator[str]:
     """The URL of a fresh, migrated database; a test that takes it runs once on SQLite and once on PostgreSQL."""
     with databases.fresh(database_kind) as url:
         yield url
+
+
+@pytest.fixture(scope="session")
+def azurite(pytestconfig: pytest.Config) -> Azurite:
+    """The emulator of Azure Storage; without Node.js the tests are skipped, and say so."""
+    assert pytestconfig.cache
+    found = find_azurite(pytestconfig.cache.mkdir("npm"))
+    if isinstance(found, str):
+        pytest.skip(f"NOT TESTED on Azurite's queues: {found}")
+    return found

@@ -80,6 +80,12 @@ def test_every_test_that_proves_what_is_promised_exists(document: str) -> None:
         assert re.search(rf"^(async )?def {name}\(", (ROOT / path).read_text(), re.MULTILINE), f"{path}::{name}"
 
 
+def test_every_file_that_the_page_on_testing_names_exists() -> None:
+    named = re.findall(r"`((?:tests|local|\.github)/[\w./-]+)`", (ROOT / "docs" / "testing.md").read_text())
+    assert named
+    assert [path for path in named if not (ROOT / path).exists()] == []
+
+
 def test_every_threat_names_its_proof() -> None:
     text = (ROOT / "docs" / "security.md").read_text()
     rows = re.findall(r"^\| (?!Threat |---)([^|]+)\|[^|]*\|([^|]*)\|$", text, re.MULTILINE)

@@ -206,12 +206,17 @@ class FunctionsHost:
         return queue
 
     async def _idle(self) -> bool:
-        if self._invoker.running or self.asgi_app.busy or any(listener.busy for listener in self._listeners):
+        if self._working:
             return False
         for queue in {id(listener.queue): listener.queue for listener in self._listeners}.values():
             if await queue.pending():
                 return False
-        return True
+        # A message that was taken meanwhile may have been answered by one on a queue that was asked before.
+        return not self._working and not self._changed.is_set()
+
+    @property
+    def _working(self) -> bool:
+        return bool(self._invoker.running or self.asgi_app.busy or any(listener.busy for listener in self._listeners))
 
     def _listener(self, function: FunctionInfo) -> QueueListener:
         queue = self._queue_of(function.trigger)

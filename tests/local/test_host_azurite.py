@@ -1,61 +1,25 @@
-"""Queue triggers of the local host on Azurite; skipped where no azurite executable is found."""
+"""Queue triggers of the local host on Azurite."""
 
 from __future__ import annotations
 
 import asyncio
-import os
-import shutil
-import socket
-import subprocess
-import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import azure.functions as func
 import pytest
 
 from local.host import FunctionsHost
-from local.host.azurite import DEVELOPMENT_STORAGE, StorageQueue
+from local.host.azurite import StorageQueue
+from tests.azurite.account import Azurite
 
-AZURITE = os.environ.get("AZURITE") or shutil.which("azurite-queue") or shutil.which("azurite")
-pytestmark = [
-    pytest.mark.skipif(AZURITE is None, reason="no azurite executable (npm install -g azurite, or AZURITE=path)"),
-]
 POLLING = {"extensions": {"queues": {"maxPollingInterval": "00:00:00.200"}}}
 
 
 @pytest.fixture(scope="module")
-def connection(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    assert AZURITE is not None
-    directory = tmp_path_factory.mktemp("azurite")
-    ports = [_free_port() for _ in range(3)]
-    arguments = ["--queuePort", str(ports[0]), "--location", str(directory), "--silent"]
-    if not Path(AZURITE).stem.endswith("-queue"):
-        arguments += ["--blobPort", str(ports[1]), "--tablePort", str(ports[2])]
-    process = subprocess.Popen([AZURITE, *arguments], cwd=directory, stdout=subprocess.DEVNULL)
-    try:
-        _wait_for(ports[0], process)
-        yield DEVELOPMENT_STORAGE.replace(":10001/", f":{ports[0]}/")
-    finally:
-        process.terminate()
-        process.wait(30)
-
-
-def _free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
-
-
-def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
-    for _ in range(300):
-        with socket.socket() as sock:
-            if sock.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        assert process.poll() is None, "azurite ended"
-        time.sleep(0.1)
-    raise AssertionError("azurite does not listen")
+def connection(azurite: Azurite) -> Iterator[str]:
+    with azurite.account() as connection:
+        yield connection
 
 
 def make_app(seen: list[Any], name: str) -> func.FunctionApp:
@@ -122,6 +86,26 @@ def test_a_message_that_is_not_base64_ends_as_poison_without_an_invocation(conne
 
     assert asyncio.run(asyncio.wait_for(run(), 60)) == 1
     assert len(seen) == 1
+
+
+def test_a_message_is_hidden_while_it_is_worked_on_and_for_as_long_as_it_is_given_back_for(connection: str) -> None:
+    async def run() -> list[tuple[int, int]]:
+        settings = {"AzureWebJobsStorage": connection}
+        host = FunctionsHost(make_app([], "hidden"), settings=settings, port=None)
+        queue = host.queue("hidden")
+        await queue.send("x")
+        seen: list[tuple[int, int]] = []
+        for visibility in (0, 0, 600):
+            (item,) = await queue.receive(1, 30)
+            seen.append((item.dequeue_count, len(await queue.receive(1, 30))))
+            await queue.release(item, visibility)
+        assert await queue.receive(1, 30) == []
+        assert await queue.pending() == 1
+        await host.stop()
+        return seen
+
+    # Each time it is told how often it was taken out, and nobody else gets it meanwhile.
+    assert asyncio.run(asyncio.wait_for(run(), 60)) == [(1, 0), (2, 0), (3, 0)]
 
 
 def test_a_lease_is_renewed_and_a_lost_one_is_noticed(connection: str) -> None:

@@ -15,6 +15,7 @@ import pytest
 from local.host import FunctionsHost, HostStartupError, InvocationFailed
 from local.host.listener import Backoff
 from local.host.metadata import read_host_options
+from local.host.queues import QueueItem
 
 CONNECTION = "AzureWebJobsStorage"
 
@@ -382,3 +383,42 @@ def test_a_failure_by_hand_is_told_to_the_caller() -> None:
                 await host.fire_timer("Yearly")
 
     asyncio.run(run())
+
+
+def test_a_message_that_moves_on_to_a_queue_already_asked_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Queues of a storage account are asked one after the other, while functions go on working."""
+    received: list[str] = []
+    app = func.FunctionApp()
+
+    @app.queue_trigger(arg_name="msg", queue_name="asked-first", connection=CONNECTION)
+    async def a(msg: func.QueueMessage) -> None:
+        for _ in range(50):
+            await asyncio.sleep(0)
+        received.append(msg.get_body().decode())
+
+    @app.queue_trigger(arg_name="msg", queue_name="asked-last", connection=CONNECTION)
+    @app.queue_output(arg_name="out", queue_name="asked-first", connection=CONNECTION)
+    def b(msg: func.QueueMessage, out: func.Out[str]) -> None:
+        out.set(msg.get_body().decode())
+
+    async def run() -> list[str]:
+        async with FunctionsHost(app, settings={}, port=None) as host:
+            last = host.memory_queue("asked-last")
+            delete, moved = last.delete, asyncio.Event()
+
+            async def deleted(item: QueueItem) -> None:
+                await delete(item)
+                moved.set()
+
+            async def pending() -> int:
+                if not moved.is_set():
+                    await last.send("x")
+                    await moved.wait()
+                return 0
+
+            monkeypatch.setattr(last, "delete", deleted)
+            monkeypatch.setattr(last, "pending", pending)
+            await host.drain()
+            return list(received)
+
+    assert asyncio.run(asyncio.wait_for(run(), 60)) == ["x"]

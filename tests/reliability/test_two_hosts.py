@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
-import socket
 import subprocess
 import sys
 import threading
@@ -20,40 +18,18 @@ import pytest
 from sqlalchemy import select
 
 from local.comparison import compare
-from local.host.azurite import DEVELOPMENT_STORAGE
 from local.tenant import Directory, Options, TenantServer
 from shared.cache.database import Database
 from shared.cache.tables import runs
 from tests.application import APPLICATION, NAME
+from tests.azurite.account import Azurite
 from tests.databases import Databases, Kind
 from tests.reliability.kills import COUNTS, finished_parts
 
 ROOT = Path(__file__).parent.parent.parent
-AZURITE = os.environ.get("AZURITE") or shutil.which("azurite-queue") or shutil.which("azurite")
 PATIENCE_SECONDS = 120
 USERS, GROUPS, SITES = 300, 20, 20
 ROUNDS = ("Full", "Incremental", "Full")
-
-
-@contextmanager
-def azurite(directory: Path) -> Iterator[str]:
-    """The connection string of a storage account of the test's own."""
-    assert AZURITE
-    ports = [_free_port() for _ in range(3)]
-    arguments = ["--queuePort", str(ports[0]), "--location", str(directory), "--silent"]
-    if not Path(AZURITE).stem.endswith("-queue"):
-        arguments += ["--blobPort", str(ports[1]), "--tablePort", str(ports[2])]
-    process = subprocess.Popen([AZURITE, *arguments], cwd=directory, stdout=subprocess.DEVNULL)
-    try:
-        deadline = time.monotonic() + 30
-        while not _listens(ports[0]):
-            assert process.poll() is None, "azurite ended"
-            assert time.monotonic() < deadline, "azurite does not listen"
-            time.sleep(0.05)
-        yield DEVELOPMENT_STORAGE.replace(":10001/", f":{ports[0]}/")
-    finally:
-        process.terminate()
-        process.wait(30)
 
 
 @contextmanager
@@ -141,22 +117,16 @@ def life(clients: list[httpx.Client], database: Database, tenant: TenantServer) 
     return counts, seconds
 
 
-@pytest.mark.parametrize(
-    "queue",
-    [
-        "in-process",
-        pytest.param(
-            "azurite",
-            marks=pytest.mark.skipif(
-                AZURITE is None, reason="no azurite executable (npm install -g azurite, or AZURITE=path)"
-            ),
-        ),
-    ],
-)
+@pytest.mark.parametrize("queue", ["in-process", "azurite"])
 def test_two_hosts_at_once_run_nothing_twice_and_lose_no_update(
-    databases: Databases, database_kind: Kind, queue: str, tmp_path: Path, report: Callable[[str], None]
+    databases: Databases,
+    database_kind: Kind,
+    queue: str,
+    request: pytest.FixtureRequest,
+    report: Callable[[str], None],
 ) -> None:
     """With in-process queues the hosts meet through the planners alone, each of which wakes every waiting part."""
+    azurite: Azurite | None = request.getfixturevalue("azurite") if queue == "azurite" else None
     results: dict[int, tuple[list[list[Any]], float]] = {}
     for number in (1, 2):
         options = Options(page_size=20, member_slice=20, latency_ms=5)
@@ -164,9 +134,7 @@ def test_two_hosts_at_once_run_nothing_twice_and_lose_no_update(
         with ExitStack() as opened:
             url = opened.enter_context(databases.fresh(database_kind))
             tenant = opened.enter_context(TenantServer(directory, options))
-            storage = tmp_path / str(number)
-            storage.mkdir()
-            queues = opened.enter_context(azurite(storage)) if queue == "azurite" else None
+            queues = opened.enter_context(azurite.account()) if azurite else None
             database = Database(url)
             opened.callback(database.close)
             clients = opened.enter_context(hosts(number, url, tenant, queues))
@@ -198,14 +166,3 @@ def _wait(clients: list[httpx.Client], run_id: str) -> None:
             return
         time.sleep(0.02)
     raise AssertionError(f"the run did not end in {PATIENCE_SECONDS} s: {seen}")
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def _listens(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0

@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 from shared.cache import slices, throttles
 from shared.graph.pages import ReceivedPage
 from shared.models.errors import SharedWait
+from shared.models.records import Page
 from shared.models.runs import Counts
 from shared.models.slices import Slice
 from shared.services import Services
@@ -20,7 +21,7 @@ Step = Callable[[Connection, Slice, datetime], tuple[Counts, Slice]]
 """Writes, and tells what counts and the part's state after it."""
 
 
-async def transact(services: Services, work: Slice, step: Step, page: ReceivedPage | None = None) -> Slice:
+async def transact(services: Services, work: Slice, step: Step, page: Page | ReceivedPage | None = None) -> Slice:
     """One transaction: what the step writes, how far the part has come, its counts, and what Graph took for it.
 
     Args:

@@ -21,7 +21,7 @@ Step = Callable[[Connection, Slice, datetime], tuple[Counts, Slice]]
 """Writes, and tells what counts and the part's state after it."""
 
 
-async def transact(services: Services, work: Slice, step: Step, page: ReceivedPage | Page | None = None) -> Slice:
+async def transact(services: Services, work: Slice, step: Step, page: Page | ReceivedPage | None = None) -> Slice:
     """One transaction: what the step writes, how far the part has come, its counts, and what Graph took for it.
 
     Args:

@@ -20,6 +20,11 @@ METRIC = re.compile(r"\bsync\.[a-z_]+\b")
 each_alert = pytest.mark.parametrize("alert", Alert)
 
 
+def anchor(heading: str) -> str:
+    """As GitHub makes it of a heading."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+
+
 def section(alert: Alert) -> str:
     found = OPERATIONS.partition(f"\n## {alert}\n")[2].partition("\n## ")[0]
     assert found, f"docs/operations.md has no section {alert}"
@@ -42,12 +47,9 @@ def test_each_alert_has_a_section_that_tells_what_it_means_how_to_look_and_what_
 @each_alert
 def test_an_alert_and_the_pages_of_its_errors_lead_to_each_other(alert: Alert) -> None:
     linked = set(re.findall(r"\(troubleshooting\.md#([\w-]+)\)", section(alert)))
-    pages = {
-        re.sub(r"[^\w\- ]", "", page.title.lower()).replace(" ", "-") for page in ALL_PAGES if alert in page.alerts
-    }
+    pages = {anchor(page.title) for page in ALL_PAGES if alert in page.alerts}
     assert linked == pages
-    leads_here = f"(operations.md#{alert.lower().replace(' ', '-')})"
-    assert markdown().count(leads_here) == len(pages)
+    assert markdown().count(f"(operations.md#{anchor(alert)})") == len(pages)
 
 
 def test_the_queries_look_for_labels_that_are_told() -> None:

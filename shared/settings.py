@@ -59,6 +59,10 @@ class Settings(BaseModel):
         tuple[Annotated[str, Field(min_length=1)], ...],
         Field(description="Client id or application ID URI of the API's app registration; several by commas"),
     ] = ()
+    auth_registration: Annotated[
+        Literal["operator", "tenants"],
+        Field(description="Who registers organizations: the operator alone, or also callers of any tenant their own"),
+    ] = "operator"
     auth_region: Annotated[Region, Field(description="The cloud whose Entra issues the tokens")] = Region.WORLDWIDE
     auth_jwks_url: Annotated[
         HttpUrl | None, Field(description="Where the keys of tokens are, in place of the cloud's own address")
@@ -148,6 +152,9 @@ class Settings(BaseModel):
             description="Hours after which a part's cursor is refreshed though nothing is due; Graph keeps it 7 days",
         ),
     ] = 24.0
+    run_retention_days: Annotated[
+        float, Field(gt=0, description="Days after which a run is forgotten, unless a state still names it")
+    ] = 30.0
     parity_sample: Annotated[
         int, Field(ge=1, description="Groups whose members are counted in a comparison with Graph, chosen at random")
     ] = 20
@@ -236,6 +243,11 @@ class Settings(BaseModel):
     def cursor_refresh(self) -> timedelta:
         """How old a cursor becomes before it is refreshed."""
         return timedelta(hours=self.cursor_refresh_hours)
+
+    @property
+    def run_retention(self) -> timedelta:
+        """How long runs can be read that no state names any more."""
+        return timedelta(days=self.run_retention_days)
 
     @property
     def requeue_after(self) -> timedelta:

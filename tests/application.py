@@ -139,6 +139,7 @@ def running_application(
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(shared.services, "utc_now", clock)
     _forget()
+    made = services()
     try:
         with HostServer(function_app.app, host_json=HOST_JSON, timers=False, instances=4) as host:
             application = Application(host, tenant, clock)
@@ -147,9 +148,12 @@ def running_application(
             finally:
                 application.client.close()
                 host.call(host.host.stop())
-                host.call(services().graph.close())
+                for used in (made, services()):
+                    host.call(used.graph.close())
     finally:
-        services().database.close()
+        # A product that another test ran meanwhile has made this one's services be forgotten and made anew.
+        for used in (made, services()):
+            used.database.close()
         _forget()
 
 

@@ -17,8 +17,7 @@ async def answer(tenant: Tenant, request: Request, subscription_id: str | None, 
     """The answer to a request for all subscriptions, for one, or for its reauthorization."""
     match request.method, subscription_id, action:
         case "GET", None, None:
-            found = [subscription.as_json() for subscription in tenant.subscriptions.all()]
-            return json_answer({"@odata.context": f"{request.base}/$metadata#subscriptions", "value": found})
+            return _list(tenant, request)
         case "POST", None, None:
             return await _create(tenant, request)
         case "GET", str(), None:
@@ -35,6 +34,18 @@ async def answer(tenant: Tenant, request: Request, subscription_id: str | None, 
             return Answer(204)
         case _:
             raise GraphError(405, "Request_BadRequest", "Specified HTTP method is not allowed for the request target.")
+
+
+def _list(tenant: Tenant, request: Request) -> Answer:
+    start, found = int(request.options.get("skiptoken", "0")), tenant.subscriptions.all()
+    end = start + tenant.options.page_size
+    body = {
+        "@odata.context": f"{request.base}/$metadata#subscriptions",
+        "value": [subscription.as_json() for subscription in found[start:end]],
+    }
+    if end < len(found):
+        body["@odata.nextLink"] = f"{request.base}/subscriptions?$skiptoken={end}"
+    return json_answer(body)
 
 
 async def _create(tenant: Tenant, request: Request) -> Answer:

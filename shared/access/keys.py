@@ -23,6 +23,9 @@ _ASKED_AGAIN_AFTER = timedelta(seconds=60)
 _TRIED_AGAIN_AFTER = timedelta(seconds=10)
 """When the issuer did not answer, however many requests wait for it."""
 _PATIENCE_SECONDS = 5
+_FETCHED_BY_ANOTHER_SECONDS = 0.5
+"""How long a request waits for keys that another one fetches, while there are some: made-up keys must not hold up all
+threads when the issuer does not answer."""
 
 
 class KeysUnavailable(Exception):
@@ -68,14 +71,16 @@ class IssuerKeys:
         if key is not None and not self._is_stale():
             return key
         # Where the key is known, a request does not wait for another one that is renewing it.
-        if self._fetching.acquire(blocking=key is None):
+        patience = 0 if key is not None else _FETCHED_BY_ANOTHER_SECONDS if self._usable() else _PATIENCE_SECONDS
+        fetches = self._fetching.acquire(timeout=patience)
+        if fetches:
             try:
                 if (key_id not in self._usable() or self._is_stale()) and self._may_ask():
                     self._ask()
             finally:
                 self._fetching.release()
         key = self._usable().get(key_id)
-        if key is None and not self._answered:
+        if key is None and not (fetches and self._answered):
             raise KeysUnavailable
         return key
 
@@ -93,16 +98,15 @@ class IssuerKeys:
 
     def _ask(self) -> None:
         from jwt import PyJWKClient
-        from jwt.exceptions import PyJWTError
 
-        self._asked_at = self._now()
+        self._asked_at, self._answered = self._now(), False
         try:
             # Only http and https, no redirects: the library's own rules.
             document = PyJWKClient(self._url, cache_jwk_set=False, timeout=_PATIENCE_SECONDS).fetch_data()
             self._fetched = _Fetched(_read(document), self._asked_at)
             self._answered = True
-        except (PyJWTError, OSError, ValueError) as error:
-            self._answered = False
+        except Exception as error:
+            # A document may be anything.
             logger.warning("the keys of tokens cannot be fetched (%s)", type(error).__name__)
 
 

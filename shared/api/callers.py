@@ -6,9 +6,10 @@ See docs/decisions/0013-tokens-and-scopes.md.
 from __future__ import annotations
 
 import logging
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import cast
 
 import azure.functions as func
 
@@ -20,11 +21,14 @@ from shared.services import services
 
 logger = logging.getLogger(__name__)
 
+_REFUSED = 400
+"""From this status on."""
+
 _caller: ContextVar[Caller] = ContextVar("caller")
 
 
 def admit(req: func.HttpRequest, ids: RequestIds, function: str) -> Caller:
-    """Lets a request in; who changes something, and who is refused, is logged with what was asked for.
+    """Lets a request in; who is refused is logged with what was asked for.
 
     Raises:
         ApiError: As ``Gate.admit``.
@@ -34,9 +38,16 @@ def admit(req: func.HttpRequest, ids: RequestIds, function: str) -> Caller:
     except ApiError as error:
         logger.warning("request %s: %s refused (%d): %s", ids.request_id, function, error.status, error.message)
         raise
-    if req.method != "GET":
-        logger.info("request %s: %s by %s", ids.request_id, function, caller.name)
     return caller
+
+
+def log_change(req: func.HttpRequest, ids: RequestIds, function: str, caller: Caller | None, status: int) -> None:
+    """Logs who had something changed, of which organization, and what came of it."""
+    if caller is None or req.method == "GET":
+        return
+    # What a refused request names need not exist, and may then be anything.
+    subject = " ".join(cast(Mapping[str, str], req.route_params).values()) if status < _REFUSED else ""
+    logger.info("request %s: %s(%s) by %s: %d", ids.request_id, function, subject, caller.name, status)
 
 
 @contextmanager
@@ -67,11 +78,15 @@ def refuse_to_register(registration: OrganizationRegistration, scope: Scope) -> 
 
     Raises:
         NotFound: The tenant is not in the caller's scope.
-        Forbidden: The credential is the operator's: the managed identity reads the operator's own tenant, and stored
-            certificates and secrets were given to the operator.
+        Forbidden: Nobody but the operator registers organizations, unless AUTH_REGISTRATION says so: every tenant can
+            get a token for an application of many tenants, and names are not proven. Or the credential is the
+            operator's: the managed identity reads the operator's own tenant, and stored certificates and secrets were
+            given to the operator.
     """
     if not scope.holds(str(registration.tenant_id)):
         raise NotFound("tenantId: there is no such tenant for this caller.")
+    if scope.tenant_id is not None and services().settings.auth_registration == "operator":
+        raise Forbidden("Organizations are registered by the operator of this service.")
     kind = registration.credential.kind
     if scope.tenant_id is not None and kind is not CredentialKind.FEDERATED:
         raise Forbidden(f"credential.kind: {kind} is the operator's to register; register with federated.")

@@ -24,11 +24,12 @@ Model = TypeVar("Model", bound=WireModel)
 
 ODATA_JSON = "application/json;odata.metadata=minimal;odata.streaming=true;IEEE754Compatible=false;charset=utf-8"
 _JSON = "application/json;charset=utf-8"
+_CONTENT_POLICY = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+"""An answer that a browser is made to show runs, loads and sends nothing, and is shown in nobody's frame."""
 _SECURITY_HEADERS = {
     "Cache-Control": "no-store",
     "X-Content-Type-Options": "nosniff",
-    # An answer that a browser is made to show runs and loads nothing, and is shown in nobody's frame.
-    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Content-Security-Policy": _CONTENT_POLICY,
     "Referrer-Policy": "no-referrer",
     "Strict-Transport-Security": "max-age=31536000",
 }
@@ -87,7 +88,7 @@ def entity_answer(
 
 def page_answer(document: str) -> func.HttpResponse:
     """An answer with a page for people, which has its styles within and loads nothing."""
-    policy = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"}
+    policy = {"Content-Security-Policy": f"style-src 'unsafe-inline'; {_CONTENT_POLICY}"}
     return func.HttpResponse(document, headers=policy, mimetype="text/html", charset="utf-8")
 
 

@@ -48,7 +48,7 @@ def query_options(request: func.HttpRequest, served: Collection[str]) -> dict[st
         served: The names of the options that the route serves.
 
     Raises:
-        BadRequest: There is another option; the message names those that are served.
+        BadRequest: There is another option, the message names those that are served; or one is there twice.
     """
     options: dict[str, str] = {}
     # Not request.params, from which options without a value are missing.
@@ -59,6 +59,8 @@ def query_options(request: func.HttpRequest, served: Collection[str]) -> dict[st
         if name not in served:
             names = ", ".join(f"${name}" for name in served) or "no query options"
             raise BadRequest(f"A query option is not supported here; the path takes {names}.")
+        if name in options:
+            raise BadRequest(f"${name} is given more than once.")
         options[name] = value
     return options
 

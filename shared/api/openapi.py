@@ -45,6 +45,18 @@ _OPTIONS: Mapping[str, JsonObject] = {
     },
     "expand": {"type": "string", "enum": ["schema"], "description": "`schema` shows the schema with the entity."},
 }
+_IDS = {
+    "organizations": "The organization's name or its tenant's id.",
+    "synchronization": "The object id of the application or service principal that organizations are registered with.",
+}
+_SEGMENTS = {
+    "version": "Graph's versions, which are the same here.",
+    "owner": "What the id is of.",
+    "jobId": "The job's id.",
+    "templateId": "The template's id.",
+    "activityIdentifier": "The run's id.",
+    "code": "The error's code.",
+}
 
 
 @cache
@@ -131,7 +143,7 @@ def _operation(route: Route, schemas: _Schemas) -> JsonObject:
     told: JsonObject = {"operationId": route.name, "summary": _one_line(summary), "tags": [_tag(route)]}
     if rest:
         told["description"] = _one_line(rest)
-    if parameters := [*_path_parameters(route.template), *_query_parameters(route.operation, schemas)]:
+    if parameters := [*_path_parameters(route), *_query_parameters(route.operation, schemas)]:
         told["parameters"] = parameters
     if route.operation.body is not None:
         model = route.operation.body.model()
@@ -154,16 +166,22 @@ def _tag(route: Route) -> str:
     return next(segment for segment in route.template.split("/") if "{" not in segment)
 
 
-def _path_parameters(template: str) -> Iterator[JsonObject]:
-    for name in re.findall(r"\{(\w+)\}", template):
+def _path_parameters(route: Route) -> Iterator[JsonObject]:
+    for name in re.findall(r"\{(\w+)\}", route.template):
         values = CLOSED_SEGMENTS.get(name)
         schema: JsonObject = {"type": "string", "enum": list(values)} if values else {"type": "string", "minLength": 1}
-        yield {"name": name, "in": "path", "required": True, "schema": schema}
+        description = _IDS[_tag(route)] if name == "id" else _SEGMENTS[name]
+        yield {"name": name, "in": "path", "required": True, "description": description, "schema": schema}
 
 
 def _query_parameters(operation: Operation, schemas: _Schemas) -> Iterator[JsonObject]:
-    for name, longest in operation.parameters:
-        yield {"name": name, "in": "query", "schema": {"type": "string", "maxLength": longest}}
+    for parameter in operation.parameters:
+        yield {
+            "name": parameter.name,
+            "in": "query",
+            "description": parameter.description,
+            "schema": {"type": "string", "maxLength": parameter.longest},
+        }
     for name in operation.options or ():
         if name == "select":
             yield _select(operation.answers[0], schemas)

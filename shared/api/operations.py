@@ -60,6 +60,15 @@ NUMBER = Answer(200, "text/plain")
 
 
 @dataclass(frozen=True, slots=True)
+class Parameter:
+    """A query parameter that is not OData's, with its greatest length and what it is for."""
+
+    name: str
+    longest: int
+    description: str
+
+
+@dataclass(frozen=True, slots=True)
 class Operation:
     """What one method of one path takes and answers.
 
@@ -67,12 +76,12 @@ class Operation:
         answers: The answers that are no errors.
         body: What is read of a body; None where none is.
         options: The query options, without ``$``; any other is refused. None where no query is looked at.
-        parameters: Query parameters that are not OData's, each with its greatest length.
+        parameters: Query parameters that are not OData's.
         errors: The errors beside those that follow from the above, from the path and from protection.
     """
 
     answers: Sequence[Answer]
     body: Body[WireModel] | None = None
     options: tuple[str, ...] | None = None
-    parameters: tuple[tuple[str, int], ...] = ()
+    parameters: tuple[Parameter, ...] = ()
     errors: tuple[type[ApiError], ...] = ()

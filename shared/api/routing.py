@@ -13,7 +13,7 @@ from typing import Any, Concatenate, NoReturn, ParamSpec
 
 import azure.functions as func
 
-from shared.api.callers import admit, calling
+from shared.api.callers import admit, calling, log_change
 from shared.api.messages import RequestIds, complete, error_answer, unforeseen_error
 from shared.api.operations import Operation
 from shared.models.errors import ApiError, DatabaseUnavailable, MethodNotAllowed, NotFound, ServiceUnavailable
@@ -62,7 +62,7 @@ def answers(handler: Handler[Arguments], protected: Callable[[func.HttpRequest],
 
     @wraps(handler)
     def answered(req: func.HttpRequest, *args: Arguments.args, **kwargs: Arguments.kwargs) -> func.HttpResponse:
-        ids = RequestIds.of(req)
+        ids, caller = RequestIds.of(req), None
         try:
             caller = admit(req, ids, handler.__name__) if protected(req) else None
             _refuse_impossible_names(req)
@@ -70,6 +70,7 @@ def answers(handler: Handler[Arguments], protected: Callable[[func.HttpRequest],
                 answer = handler(req, *args, **kwargs)
         except Exception as error:
             answer = _answer_to(ids, error)
+        log_change(req, ids, handler.__name__, caller, answer.status_code)
         return complete(ids, answer)
 
     return answered
@@ -80,7 +81,7 @@ def answers_async(handler: AsyncHandler[Arguments]) -> AsyncHandler[Arguments]:
 
     @wraps(handler)
     async def answered(req: func.HttpRequest, *args: Arguments.args, **kwargs: Arguments.kwargs) -> func.HttpResponse:
-        ids = RequestIds.of(req)
+        ids, caller = RequestIds.of(req), None
         try:
             # In a thread: the keys of tokens may have to be fetched.
             caller = await asyncio.to_thread(admit, req, ids, handler.__name__)
@@ -89,6 +90,7 @@ def answers_async(handler: AsyncHandler[Arguments]) -> AsyncHandler[Arguments]:
                 answer = await handler(req, *args, **kwargs)
         except Exception as error:
             answer = _answer_to(ids, error)
+        log_change(req, ids, handler.__name__, caller, answer.status_code)
         return complete(ids, answer)
 
     return answered

@@ -18,7 +18,7 @@ from shared.graph.batches import Answers, ask, path_of
 from shared.graph.clouds import CLOUDS
 from shared.graph.failures import NOT_OFFERED
 from shared.graph.issuers import RenewableCredential
-from shared.graph.origins import origin
+from shared.graph.origins import origin, refuse_foreign
 from shared.graph.pages import ReceivedPage, parse_links, parse_object, parse_page, receive
 from shared.graph.sending import Sender, prioritized
 from shared.graph.subscriptions import GraphSubscriptions
@@ -90,7 +90,7 @@ class GraphClient:
         )
         self._graph = connection.graph
         self._sender = Sender(connection, credential, self._timeout, clock)
-        self.subscriptions = GraphSubscriptions(self._graph, self._sender)
+        self.subscriptions = GraphSubscriptions(self._graph, self._sender, self._root)
 
     async def first_page(self, part: Part, *, low_priority: bool = False) -> ReceivedPage:
         """The first page of the part's delta query, or of the list of all sites where Graph has none for sites.
@@ -270,10 +270,6 @@ class GraphClient:
         """Links are data from a server, and the token goes along with them: only Graph's own host gets it."""
         return origin(link) != origin(self._root)
 
-    def _refuse_foreign(self, *links: str | None) -> None:
-        if any(link is not None and self._is_foreign(link) for link in links):
-            raise PartFailure("ForeignLink", "Graph's answer links to another host than Graph's; it is not followed.")
-
     async def _first_page(self, part: Part, size: int, low_priority: bool) -> ReceivedPage:
         request = self._paged(self._request(self._delta(part), select=list(part.select)), size)
         try:
@@ -298,7 +294,7 @@ class GraphClient:
             links += found
             if link is None:
                 return links
-            self._refuse_foreign(link)
+            refuse_foreign(self._root, link)
             if link in followed:
                 raise PartFailure("RepeatedLink", f"Graph's list of {relation} links back to a page of its own.")
             followed.add(link)
@@ -316,7 +312,7 @@ class GraphClient:
     ) -> ReceivedPage:
         answer = await self._sender.send(part, request, path)
         page = receive(answer.body, part, soft_deleted=soft_deleted)
-        self._refuse_foreign(page.next_link, page.delta_link)
+        refuse_foreign(self._root, page.next_link, page.delta_link)
         return replace(page, resource_units=answer.resource_units)
 
     async def _send(self, part: Part, request: RequestInformation, path: str) -> bytes:

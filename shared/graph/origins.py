@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
+from shared.models.errors import PartFailure
+
 
 def origin(address: str) -> tuple[str, str] | None:
     """Scheme and authority as they are written, user names and all: clients disagree on how to take them apart."""
@@ -13,3 +15,13 @@ def origin(address: str) -> tuple[str, str] | None:
         return None
     default_port = {"https": ":443", "http": ":80"}.get(parts.scheme, "")
     return parts.scheme, parts.netloc.lower().removesuffix(default_port)
+
+
+def refuse_foreign(root: str, *links: str | None) -> None:
+    """Takes only links to the host of this address.
+
+    Raises:
+        PartFailure: One leads to another host.
+    """
+    if any(link is not None and origin(link) != origin(root) for link in links):
+        raise PartFailure("ForeignLink", "Graph's answer links to another host than Graph's; it is not followed.")

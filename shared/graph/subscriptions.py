@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 from pydantic import AwareDatetime, ConfigDict, Field, ValidationError
 
+from shared.graph.origins import refuse_foreign
 from shared.graph.sending import Sender
 from shared.models.base import WireModel
 from shared.models.errors import GraphRefused, GraphUnavailable
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 _CHANGES = "updated,deleted"
 """All that there are for users and groups: a creation is told as an update."""
+_PAGES = 100
+"""As many as are read of the list: an application has two in a tenant, and what is beyond ends by itself."""
 _PATH = "/subscriptions"
 _PATH_OF_ONE = "/subscriptions/{id}"
 
@@ -44,6 +47,7 @@ class _List(WireModel):
     model_config = ConfigDict(extra="ignore")
 
     value: list[_Found]
+    next_link: Annotated[str | None, Field(alias="@odata.nextLink")] = None
 
 
 Told = TypeVar("Told", bound=WireModel)
@@ -57,9 +61,16 @@ class GraphSubscriptions:
         GraphRefused: Credential, permission or request are refused; a status of 404 says that it is not there.
     """
 
-    def __init__(self, graph: GraphServiceClient, sender: Sender) -> None:
+    def __init__(self, graph: GraphServiceClient, sender: Sender, root: str) -> None:
+        """
+        Args:
+            graph: The SDK's client.
+            sender: What its requests are sent by.
+            root: Graph's address, whose host alone is asked.
+        """
         self._graph = graph
         self._sender = sender
+        self._root = root
 
     async def create(
         self, collection: GraphCollection, url: str, lifecycle_url: str, client_state: str, expires: datetime
@@ -85,7 +96,20 @@ class GraphSubscriptions:
             latest_supported_tls_version="v1_2",
         )
         request = self._graph.subscriptions.to_post_request_information(body)
-        return _granted((await self._sender.send(_part(collection), request, _PATH)).body, f"POST {_PATH}")
+        try:
+            answer = await self._sender.send(_part(collection), request, _PATH)
+        except GraphRefused as refusal:
+            if refusal.status != 409:
+                raise
+            # It may be another deployment's, or that of an address of before; nobody here can tell.
+            raise GraphRefused(
+                refusal.code,
+                f"The application has a subscription to {collection} in this tenant already, which tells another "
+                "address; Graph allows one. Delete it, or wait until it ends.",
+                status=refusal.status,
+                tenant_actionable=True,
+            ) from None
+        return _granted(answer.body, f"POST {_PATH}")
 
     async def renew(self, collection: GraphCollection, subscription_id: str, expires: datetime) -> Granted:
         """Prolongs a subscription, which reauthorizes it as well."""
@@ -107,9 +131,16 @@ class GraphSubscriptions:
 
     async def find(self, collection: GraphCollection, url: str) -> Sequence[str]:
         """The ids of the application's subscriptions to this collection that tell this address."""
-        request = self._graph.subscriptions.to_get_request_information()
-        answer = await self._sender.send(_part(collection), request, _PATH)
-        found = _read(_List, answer.body, f"GET {_PATH}").value
+        builder = self._graph.subscriptions
+        found: list[_Found] = []
+        for _ in range(_PAGES):
+            request = builder.to_get_request_information()
+            page = _read(_List, (await self._sender.send(_part(collection), request, _PATH)).body, f"GET {_PATH}")
+            found += page.value
+            if page.next_link is None:
+                break
+            refuse_foreign(self._root, page.next_link)
+            builder = builder.with_url(page.next_link)
         return [
             one.id for one in found if one.notification_url == url and one.resource.strip("/").lower() == collection
         ]

@@ -36,6 +36,8 @@ class WireModel(BaseModel):
         extra="forbid",
         frozen=True,
         hide_input_in_errors=True,
+        # What is told of answers, whose members are all there: see ``wire``.
+        json_schema_serialization_defaults_required=True,
         # What a model takes is built when it is first used: no process uses all, and all together delay every start.
         defer_build=True,
     )

@@ -14,6 +14,7 @@ from shared.cache import (
     organizations,
     pages,
     part_states,
+    retention,
     runs,
     slices,
     waiting_parts,
@@ -82,5 +83,6 @@ def _finish_run(connection: Connection, services: Services, organization: Organi
     counted_from = run.start_time if by_plan else runs.last_start_by_plan(connection, key)
     job = job_after_run(before, run, backlog, rules, now, counted_from)
     jobs.save(connection, key, job)
+    retention.forget_runs(connection, key, now - services.settings.run_retention)
     subscribe(connection, services, organization, job)
     return job

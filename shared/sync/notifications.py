@@ -70,9 +70,11 @@ async def read_changes(
     """Waits until the organization's changes are due, then has them read, with whatever else is due of it.
 
     A queue's output cannot delay a message, so its function waits. That holds up no other organization: all messages of
-    this queue wait equally long, so that what stands behind one is due later.
+    this queue wait equally long, so that what stands behind one is due later, and none longer than the debounce,
+    whatever its message says.
     """
-    while (remaining := (message.due - services.now()).total_seconds()) > 0:
+    latest = services.now() + services.settings.notification_debounce
+    while (remaining := (min(message.due, latest) - services.now()).total_seconds()) > 0:
         await sleep(remaining)
     return await asyncio.to_thread(plan_for, services, message.organization_key)
 

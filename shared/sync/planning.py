@@ -88,15 +88,21 @@ def _start_due(connection: Connection, services: Services, organization: Organiz
 
 
 def _read_changes(connection: Connection, services: Services, organization: Organization) -> list[SliceMessage]:
-    """Reads what notifications say has changed: once one part is due, all that wait, which spares a run for each."""
+    """Reads what notifications say has changed: once one part is due, all that wait, which spares a run for each.
+
+    What a run that is queued or under way is still to begin waits for nothing else.
+    """
     key, enabled = organization.key, organization.entity.parts
     marked = {name: due_at for (_, name), due_at in dirty_parts.find(connection, [key]).items()}
     dirty_parts.forget(connection, key, marked.keys() - set(enabled))
     job = jobs.read(connection, key)
     is_going = Condition.of(job.schedule_state, job.status_code) is Condition.STARTED
-    if not is_going or min(marked.values(), default=services.now()) > services.now():
+    unfinished = runs.find_unfinished(connection, organization).values()
+    awaited = {part.part for run in unfinished for part in run.parts if part.status is RunStatus.QUEUED}
+    waiting = {name: due_at for name, due_at in marked.items() if name not in awaited}
+    if not is_going or min(waiting.values(), default=services.now()) > services.now():
         return []
-    changed = with_derived(marked, enabled)
+    changed = with_derived(waiting, enabled)
     if not changed:
         return []
     _, messages = start_run(connection, services, organization, RunType.INCREMENTAL, changed, notified=True)

@@ -82,7 +82,7 @@ async def _maintain(services: Services, organization: Organization, due: Subscri
     try:
         client = services.graph.get(organization).subscriptions
         if not due.wanted or root is None:
-            work = _remove(services, organization, due, client)
+            work = _remove(services, organization, due, client, root)
         elif due.granted is None or due.url != f"{root}/{NOTIFICATIONS}":
             work = _create(services, organization, due, client, root)
         else:
@@ -100,11 +100,7 @@ async def _create(
     services: Services, organization: Organization, due: Subscription, client: GraphSubscriptions, root: str
 ) -> list[ChangeMessage]:
     url = f"{root}/{NOTIFICATIONS}"
-    left_over = set(await client.find(due.collection, url))
-    if due.granted is not None:
-        left_over.add(due.granted.subscription_id)
-    for subscription_id in sorted(left_over):
-        await client.remove(due.collection, subscription_id)
+    await _end_all(client, due, url)
     secret = token_urlsafe(_SECRET_BYTES)
     granted = await client.create(
         due.collection, url, f"{root}/{LIFECYCLE_NOTIFICATIONS}", secret, services.now() + LIFE
@@ -152,12 +148,20 @@ async def _renew(
 
 
 async def _remove(
-    services: Services, organization: Organization, due: Subscription, client: GraphSubscriptions
+    services: Services, organization: Organization, due: Subscription, client: GraphSubscriptions, root: str | None
 ) -> list[ChangeMessage]:
-    if due.granted is not None and due.granted.expires > services.now():
-        await client.remove(due.collection, due.granted.subscription_id)
+    await _end_all(client, due, due.url or (root and f"{root}/{NOTIFICATIONS}"))
     await asyncio.to_thread(_forget, services, organization.key, due)
     return []
+
+
+async def _end_all(client: GraphSubscriptions, due: Subscription, url: str | None) -> None:
+    """Ends what there is at Graph, also what was created though the answer that said so was lost."""
+    ended: set[str] = set() if due.granted is None else {due.granted.subscription_id}
+    if url is not None:
+        ended.update(await client.find(due.collection, url))
+    for subscription_id in sorted(ended):
+        await client.remove(due.collection, subscription_id)
 
 
 def _forget(services: Services, key: int, due: Subscription) -> None:

@@ -42,7 +42,7 @@ def get_health(req: func.HttpRequest) -> func.HttpResponse:
 
 
 @blueprint.function_name("get_troubleshooting")
-@route(blueprint, "troubleshooting/{code}", "GET", Operation([Answer(200, "text/html")]), protected=False)
+@route(blueprint, "docs/troubleshooting/{code}", "GET", Operation([Answer(200, "text/html")]), protected=False)
 def get_troubleshooting(req: func.HttpRequest) -> func.HttpResponse:
     """Our page on an error: what it means, and what to do."""
     return page_answer(html(req.route_params["code"]))

@@ -12,7 +12,7 @@ import azure.functions as func
 
 from shared.api.callers import current_scope
 from shared.api.messages import json_answer, read_body
-from shared.api.operations import Answer, Body, Form, Operation
+from shared.api.operations import Answer, Body, Form, Operation, Parameter
 from shared.api.routing import route
 from shared.cache import organizations, subscriptions
 from shared.models.errors import BadRequest
@@ -48,7 +48,11 @@ blueprint = func.Blueprint()
 _LONGEST_TOKEN = 2_048
 _ITEMS = Body(lambda: NotificationCollection)
 _RECEIVE = Operation(
-    [Answer(200, "text/plain"), Answer(202, None)], body=_ITEMS, parameters=(("validationToken", _LONGEST_TOKEN),)
+    [Answer(200, "text/plain"), Answer(202, None)],
+    body=_ITEMS,
+    parameters=(
+        Parameter("validationToken", _LONGEST_TOKEN, "Sent by Graph before it subscribes, to be answered as it is."),
+    ),
 )
 
 

@@ -337,7 +337,7 @@ def test_too_many_failures_in_the_initial_run_are_pruned_the_run_completes_and_t
         assert (now["escrowsPruned"], now["quarantine"]) == (True, None)
         assert now["lastExecution"]["countEscrowed"] == 3
         assert now["lastSuccessfulExecution"] is None
-        assert now["troubleshootingUrl"].endswith("/troubleshooting/EscrowsPruned")
+        assert now["troubleshootingUrl"].endswith("/docs/troubleshooting/EscrowsPruned")
         assert escrows(application) == []
         assert sorted(application.compare().differences) == sorted(f"users {user_id}: missing" for user_id in ids)
         application.clock.forward(hours=23)

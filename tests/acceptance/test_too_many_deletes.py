@@ -138,7 +138,7 @@ def test_one_more_is_held_back_and_quarantines_the_job_while_everything_else_arr
     assert (status(application)["code"], quarantine["reason"]) == ("Quarantine", "TooManyDeletes")
     assert quarantine["error"]["tenantActionable"]
     assert str(len(ids)) in quarantine["error"]["message"]
-    assert status(application)["troubleshootingUrl"].endswith("/troubleshooting/TooManyDeletes")
+    assert status(application)["troubleshootingUrl"].endswith("/docs/troubleshooting/TooManyDeletes")
     state = application.sync_state()
     assert (state["syncStatus"], "ForceDeletes" in state["error"]) == ("Error", True)
     # No longer than the first part of the quarantine does anything happen by itself.

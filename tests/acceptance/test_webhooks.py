@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any
 
 import pytest
 
+from local.tenant.web import GraphError
 from shared.cache import organizations
+from shared.graph.subscriptions import GraphSubscriptions
 from shared.models.callers import EVERY_ORGANIZATION
+from shared.models.subscriptions import Granted
 from shared.sync.subscriptions import maintain
 from tests.api.support import parsed_time, rows, rows_by_organization
 from tests.application import NAME, Application
@@ -139,27 +141,49 @@ def test_a_removed_organization_has_no_subscriptions_at_graph_and_leaves_no_rows
 def test_an_organization_that_is_removed_while_graph_grants_a_subscription_has_none_there(
     start: Start, monkeypatch: pytest.MonkeyPatch, given_up: bool
 ) -> None:
-    with start() as application, ThreadPoolExecutor() as elsewhere:
+    create = GraphSubscriptions.create
+
+    async def create_and_be_removed(*given: Any) -> Granted:
+        granted = await create(*given)
+        answer = await asyncio.to_thread(application.client.delete, f"/organizations/{NAME}")
+        if answer.status_code == 204 and given_up:
+            # Another attempt finds the first one's time to be over.
+            assert await maintain(application.services, key) == []
+        return granted
+
+    with start() as application:
         application.register()
         application.synchronize()
         with application.services.database.read() as connection:
             key = organizations.find(connection, NAME, EVERY_ORGANIZATION).key
-        assert application.tenant
-        at_work = application.tenant.tenant.subscriptions
-        grant = at_work.add
-
-        def remove_meanwhile(subscription: Any) -> None:
-            grant(subscription)
-            if application.client.delete(f"/organizations/{NAME}").status_code == 204 and given_up:
-                # Another attempt finds the first one's time to be over.
-                assert elsewhere.submit(lambda: asyncio.run(maintain(application.services, key))).result() == []
-
-        monkeypatch.setattr(at_work, "add", remove_meanwhile)
+        monkeypatch.setattr(GraphSubscriptions, "create", create_and_be_removed)
         application.plan()
         application.plan()
         assert at_graph(application) == []
         application.plan()
         assert not any(rows_by_organization(application).values())
+
+
+def test_a_subscription_whose_creation_got_no_answer_ends_with_the_organization(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with start() as application:
+        application.register()
+        application.synchronize()
+        assert application.tenant
+        at_work = application.tenant.tenant.subscriptions
+        grant = at_work.add
+
+        def grant_in_vain(subscription: Any) -> None:
+            grant(subscription)
+            raise GraphError(503, "serviceNotAvailable", "The answer is lost.")
+
+        monkeypatch.setattr(at_work, "add", grant_in_vain)
+        application.plan()
+        assert {one["resource"] for one in at_graph(application)} == {"users", "groups"}
+        application.client.delete(f"/organizations/{NAME}").raise_for_status()
+        application.plan()
+        assert at_graph(application) == []
 
 
 def test_a_job_that_is_deleted_has_no_subscriptions_at_graph(application: Application) -> None:

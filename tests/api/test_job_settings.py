@@ -199,7 +199,7 @@ def test_a_started_job_is_put_in_quarantine_with_the_clients_words_and_its_run_e
     assert quarantine["error"]["message"] == "Hold on until Monday."
     assert quarantine["seriesCount"] == 0
     assert quarantine["currentBegan"] == quarantine["seriesBegan"] < quarantine["nextAttempt"]
-    assert "/troubleshooting/QuarantinedOnDemand" in job["status"]["troubleshootingUrl"]
+    assert "/docs/troubleshooting/QuarantinedOnDemand" in job["status"]["troubleshootingUrl"]
     assert application.run(run["activityIdentifier"])["status"] == "Cancelled"
     assert application.sync_state()["currentState"] is None
 

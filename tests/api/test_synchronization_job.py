@@ -192,7 +192,7 @@ def test_the_link_to_our_page_on_an_error_is_there_when_there_is_one_and_leads_t
     if stage != "failed":
         assert link is None
         return
-    assert link == f"{staged.host.url}/troubleshooting/Authorization_RequestDenied"
+    assert link == f"{staged.host.url}/docs/troubleshooting/Authorization_RequestDenied"
     page = staged.client.get(link)
     assert (page.status_code, page.headers["Content-Type"].partition(";")[0]) == (200, "text/html")
     assert "consent" in page.text

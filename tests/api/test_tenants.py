@@ -114,8 +114,8 @@ def two(issuer: TenantServer, databases: Databases, request: pytest.FixtureReque
 
 @pytest.fixture
 def fresh(issuer: TenantServer, monkeypatch: pytest.MonkeyPatch, sqlite_url: str) -> Iterator[Two]:
-    """A product of the test's own."""
-    with protected_application(monkeypatch, sqlite_url, issuer) as product:
+    """A product of the test's own, in which every tenant registers its own organization."""
+    with protected_application(monkeypatch, sqlite_url, issuer, AUTH_REGISTRATION="tenants") as product:
         yield opened(issuer, product)
 
 
@@ -282,6 +282,16 @@ def test_another_tenant_is_not_registered_whether_it_is_there_already_or_not(two
         answer = two.product.client.post("/organizations", json=body, headers=two.as_caller())
         check_error(answer, 404, "Request_ResourceNotFound")
 
+    assert rows(two.product) == before
+
+
+def test_nobody_but_the_operator_registers_unless_the_operator_says_so(two: Two) -> None:
+    before, newcomer = rows(two.product), str(uuid4())
+    body = another_organization(tenantId=newcomer, credential=FEDERATED)
+
+    answer = two.product.client.post("/organizations", json=body, headers=writer(two.issuer, newcomer))
+
+    assert "operator" in check_error(answer, 403, "Authorization_RequestDenied")
     assert rows(two.product) == before
 
 

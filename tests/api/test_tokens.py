@@ -113,7 +113,9 @@ def test_every_function_asks_for_a_token_unless_it_is_declared_open(product: App
             check_error(answer, 401, "InvalidAuthenticationToken")
 
 
-@pytest.mark.parametrize("path", ["/health", "/troubleshooting/x", "/notifications/graph", "/openapi.json", "/docs"])
+@pytest.mark.parametrize(
+    "path", ["/health", "/docs/troubleshooting/x", "/notifications/graph", "/openapi.json", "/docs"]
+)
 def test_who_uses_the_wrong_method_on_an_open_path_is_told_so_and_not_sent_for_a_token(
     product: Application, path: str
 ) -> None:
@@ -571,7 +573,12 @@ def test_logs_tell_who_changed_what_and_no_token(
         refused = product.client.post(f"/organizations/{NAME}/sync", headers=bearer(wrong))
 
     told = [line for line in caplog.text.splitlines() if done.headers["request-id"] in line]
-    assert any("start_synchronization by application" in line and issuer.directory.tenant_id in line for line in told)
+    assert any(
+        f"start_synchronization({NAME}) by application" in line
+        and issuer.directory.tenant_id in line
+        and line.endswith(": 202")
+        for line in told
+    )
     assert any("refused (401)" in line for line in caplog.text.splitlines() if refused.headers["request-id"] in line)
     for secret in (*right.split("."), wrong, "Adele Vance", "3f3f3f3f-0000-4000-8000-000000000001"):
         assert secret not in caplog.text
@@ -579,7 +586,7 @@ def test_logs_tell_who_changed_what_and_no_token(
 
 @pytest.mark.parametrize(
     ("path", "status"),
-    [("/health", 200), ("/troubleshooting/TooManyDeletes", 200), (STATE, 200), (STATE, 401), ("/nothing", 404)],
+    [("/health", 200), ("/docs/troubleshooting/TooManyDeletes", 200), (STATE, 200), (STATE, 401), ("/nothing", 404)],
 )
 def test_every_answer_has_the_headers_that_keep_browsers_from_mischief(
     product: Application, issuer: TenantServer, path: str, status: int

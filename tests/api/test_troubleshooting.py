@@ -159,9 +159,10 @@ def test_nothing_of_an_unknown_code_is_repeated(code: str) -> None:
 @each_page
 def test_a_page_leads_to_the_page_of_every_code_and_nowhere_else(page: Page) -> None:
     leads_to = [
-        urljoin(f"https://host/prefix/troubleshooting/{page.code}", link) for link in Document(html(page.code)).links
+        urljoin(f"https://host/prefix/docs/troubleshooting/{page.code}", link)
+        for link in Document(html(page.code)).links
     ]
-    assert leads_to == [f"https://host/prefix/troubleshooting/{code}" for other in ALL for code in other.codes]
+    assert leads_to == [f"https://host/prefix/docs/troubleshooting/{code}" for other in ALL for code in other.codes]
     for address in leads_to:
         assert address.rpartition("/")[2] in page_for(address.rpartition("/")[2]).codes
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from shared.graph.subscriptions import GraphSubscriptions
-from shared.models.errors import GraphRefused, GraphThrottled, GraphUnavailable
+from shared.models.errors import GraphRefused, GraphThrottled, GraphUnavailable, PartFailure
 from tests.graph.support import Graph
 from tests.local.test_tenant_subscriptions import Listener, listening
 
@@ -44,6 +44,39 @@ def test_a_subscription_is_created_found_renewed_and_removed(
     graph.run(client.remove("users", granted.subscription_id))
     graph.run(client.remove("users", granted.subscription_id))
     assert graph.control("/subscriptions", method="GET") == []
+
+
+def test_subscriptions_are_found_on_every_page_of_the_list(
+    graph: Graph, client: GraphSubscriptions, listener: Listener
+) -> None:
+    graph.control("/options", {"pageSize": 1})
+    url, events = f"{listener.url}/changes", f"{listener.url}/events"
+    for collection in ("users", "groups"):
+        granted = graph.run(client.create(collection, url, events, "secret", TOMORROW))
+        assert graph.run(client.find(collection, url)) == [granted.subscription_id]
+
+
+def test_a_subscription_that_tells_another_address_is_told_to_be_in_the_way(
+    graph: Graph, client: GraphSubscriptions, listener: Listener
+) -> None:
+    graph.run(client.create("users", f"{listener.url}/before", f"{listener.url}/events", "secret", TOMORROW))
+    with pytest.raises(GraphRefused, match="another address") as refused:
+        graph.run(client.create("users", f"{listener.url}/now", f"{listener.url}/events", "secret", TOMORROW))
+    assert refused.value.tenant_actionable
+
+
+def test_a_list_that_goes_on_at_another_host_is_not_followed(
+    graph: Graph, client: GraphSubscriptions, listener: Listener
+) -> None:
+    graph.control("/options", {"pageSize": 1})
+    url, events = f"{listener.url}/changes", f"{listener.url}/events"
+    graph.run(client.create("users", url, events, "secret", TOMORROW))
+    graph.run(client.create("groups", url, events, "secret", TOMORROW))
+    graph.fault(
+        kind="rewrite", find=r"http://[^/]+/v1.0/subscriptions\?", replace=f"{listener.url}/v1.0/subscriptions?"
+    )
+    with pytest.raises(PartFailure, match="another host"):
+        graph.run(client.find("users", url))
 
 
 def test_a_subscription_that_is_not_there_is_told_by_its_status(graph: Graph, client: GraphSubscriptions) -> None:

@@ -69,7 +69,7 @@ def _troubleshooting_url(record: SynchronizationRecord, service_url: str) -> str
         code = last.error.code
     else:
         return None
-    return f"{service_url}/troubleshooting/{page_for(code or '').code}"
+    return f"{service_url}/docs/troubleshooting/{page_for(code or '').code}"
 
 
 def _quarantine(job: Job) -> SynchronizationQuarantine | None:

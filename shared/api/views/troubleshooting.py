@@ -15,7 +15,7 @@ def markdown() -> str:
         "# Troubleshooting",
         "",
         "A job's `status.troubleshootingUrl` leads to the page of the error that the job shows; the service has the "
-        "pages itself, at `/troubleshooting/{code}`. They are written in "
+        "pages itself, at `/docs/troubleshooting/{code}`. They are written in "
         "[`shared/models/troubleshooting.py`](../shared/models/troubleshooting.py); a test keeps the two alike.",
         "",
         "| Code | Page |",
@@ -56,7 +56,7 @@ def html(code: str) -> str:
 
 
 def _link(code: str, other: Page, shown: Page) -> str:
-    """A link relative to ``/troubleshooting/``, so that it holds behind any gateway."""
+    """A link relative to ``/docs/troubleshooting/``, so that it holds behind any gateway."""
     current = ' aria-current="page"' if other is shown else ""
     return f'<li><a href="{escape(code)}"{current}><code>{escape(code)}</code></a> {escape(other.title)}</li>'
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,7 +18,7 @@ from local.comparison import Comparison, compare
 from local.host import HostServer
 from local.tenant import TenantServer
 from shared.services import Services, services
-from shared.settings import settings
+from shared.settings import Settings, settings
 from tests.documented import check_documented
 
 NAME = "contoso.onmicrosoft.com"
@@ -139,7 +139,7 @@ def running_application(
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(shared.services, "utc_now", clock)
     _forget()
-    made = services()
+    made = _made(monkeypatch)
     try:
         with HostServer(function_app.app, host_json=HOST_JSON, timers=False, instances=4) as host:
             application = Application(host, tenant, clock)
@@ -148,13 +148,26 @@ def running_application(
             finally:
                 application.client.close()
                 host.call(host.host.stop())
-                for used in (made, services()):
+                for used in made:
                     host.call(used.graph.close())
     finally:
-        # A product that another test ran meanwhile has made this one's services be forgotten and made anew.
-        for used in (made, services()):
+        for used in made:
             used.database.close()
         _forget()
+
+
+def _made(monkeypatch: pytest.MonkeyPatch) -> list[Services]:
+    """All services that are made from now on: those of a product are forgotten and made anew when another one that ran
+    meanwhile ends."""
+    made: list[Services] = []
+    create = Services.create
+
+    def record(given: Settings, now: Callable[[], datetime]) -> Services:
+        made.append(create(given, now))
+        return made[-1]
+
+    monkeypatch.setattr(Services, "create", record)
+    return made
 
 
 def _forget() -> None:

@@ -166,6 +166,11 @@ resource app 'Microsoft.Web/sites@2024-04-01' = {
       PYTHON_APPLICATIONINSIGHTS_ENABLE_TELEMETRY: 'true'
       // The product's own logs: those of libraries name addresses and people.
       PYTHON_APPLICATIONINSIGHTS_LOGGER_NAME: 'shared'
+      // Their spans are not recorded anyway (docs/decisions/0018-telemetry.md), and loading them delays the start.
+      OTEL_PYTHON_DISABLED_INSTRUMENTATIONS: 'azure_sdk,django,fastapi,flask,httpx,httpx2,psycopg2,requests,urllib,urllib3'
+      // The exporter tells Microsoft nothing of its own use.
+      APPLICATIONINSIGHTS_STATSBEAT_DISABLED_ALL: 'true'
+      APPLICATIONINSIGHTS_CONTROLPLANE_DISABLED: 'true'
       // glibc keeps memory for each thread otherwise; benchmarks/README.md was measured with it.
       MALLOC_ARENA_MAX: '2'
       AZURE_CLIENT_ID: identityClientId

@@ -25,9 +25,12 @@ OF_THE_PLATFORM = {
     "APPLICATIONINSIGHTS_AUTHENTICATION_STRING",
     "PYTHON_APPLICATIONINSIGHTS_ENABLE_TELEMETRY",
     "PYTHON_APPLICATIONINSIGHTS_LOGGER_NAME",
+    "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS",
+    "APPLICATIONINSIGHTS_STATSBEAT_DISABLED_ALL",
+    "APPLICATIONINSIGHTS_CONTROLPLANE_DISABLED",
     "MALLOC_ARENA_MAX",
 }
-"""App settings that the Functions host, its Python worker or the C library reads."""
+"""App settings that the Functions host, its Python worker, the worker's exporter or the C library reads."""
 EXAMPLES = {
     "identityClientId": "3b5d7f90-1a2c-4e6f-8b9d-0c1e2f3a4b5c",
     "databaseUrl": "postgresql+psycopg://id-organization-cache@psql.postgres.database.azure.com:5432/organization_cache",
@@ -150,6 +153,13 @@ def test_alerts_and_workbook_ask_for_metrics_that_the_app_tells(file: str) -> No
     }
     assert asked
     assert asked <= told
+
+
+def test_each_alert_leads_to_what_is_to_be_done_about_it() -> None:
+    sections = re.findall(r"^## (.+)$", (ROOT / "docs" / "operations.md").read_text(), re.MULTILINE)
+    named = re.findall(r"docs/operations\.md#([\w-]+)", module("alerts"))
+    assert named
+    assert set(named) <= {title.lower().replace(" ", "-") for title in sections}
 
 
 def test_alerts_judge_columns_that_their_queries_have() -> None:

@@ -18,18 +18,21 @@ param authTenantId string = tenant().tenantId
 @minLength(1)
 param authAudience string
 
-@description('Object id of the user, group or service principal that administers the database, and runs the migrations.')
-@minLength(36)
+// azd asks for what has no default before its hooks run, and infra/hooks/preprovision.sh knows the two better.
+@description('Object id of the user, group or service principal that administers the database, and runs the migrations. Must be given; azd\'s hook fills in who is signed in.')
 @maxLength(36)
-param databaseAdministratorId string
+param databaseAdministratorId string = ''
 
-@description('Its name: a user\'s principal name, a group\'s or an application\'s display name.')
-@minLength(1)
-param databaseAdministratorName string
+@description('Its name: a user\'s principal name, a group\'s or an application\'s display name. Must be given; azd\'s hook fills it in.')
+param databaseAdministratorName string = ''
 
 @description('What it is. A group, when more than one person or pipeline deploys: the tables belong to who made them.')
 @allowed(['User', 'Group', 'ServicePrincipal'])
 param databaseAdministratorType string = 'User'
+
+@description('Version of PostgreSQL. Where a region makes elastic clusters of 17 alone, say so.')
+@allowed(['16', '17'])
+param databaseVersion string = '16'
 
 @description('Compute size of the database: Standard_B… (burstable, for few organizations), Standard_D… (general purpose) or Standard_E… (memory optimized).')
 param databaseSkuName string = 'Standard_B2s'
@@ -156,6 +159,7 @@ module database 'modules/database.bicep' = {
     location: location
     tags: tags
     databaseName: databaseName
+    version: databaseVersion
     skuName: databaseSkuName
     storageGb: databaseStorageGb
     backupRetentionDays: databaseBackupRetentionDays
@@ -210,7 +214,8 @@ module api 'modules/function-app.bicep' = {
     planName: 'plan-${token}'
     name: 'func-${token}'
     location: location
-    tags: union(tags, { 'azd-service-name': 'api' })
+    tags: tags
+    serviceName: 'api'
     identityId: identity.outputs.id
     identityClientId: identity.outputs.clientId
     storageAccountName: storage.outputs.name

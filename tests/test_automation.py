@@ -72,3 +72,25 @@ def test_what_is_pinned_somewhere_is_kept_up_to_date_there() -> None:
     packages = {f"/{path.parent.relative_to(ROOT).as_posix()}" for path in ROOT.glob("tests/*/package.json")}
     assert set(npm) == packages
     assert {update["package-ecosystem"] for update in updates} == {"pip", "npm", "github-actions", "devcontainers"}
+
+
+def parameters() -> dict[str, tuple[str, str]]:
+    """By variable of the environment: the Bicep parameter that it is the value of, and its default."""
+    given = json.loads((ROOT / "infra" / "main.parameters.json").read_text())["parameters"]
+    found = {name: re.fullmatch(r"\$\{(\w+)=?(.*)\}", str(entry["value"])) for name, entry in given.items()}
+    return {match[1]: (name, match[2]) for name, match in found.items() if match}
+
+
+def test_a_deployment_is_given_every_value_that_an_environment_may_have_of_its_own() -> None:
+    job = load(ROOT / ".github" / "workflows" / "deploy.yml")["jobs"]["deploy"]
+    assert {name: f"${{{{ vars.{name} }}}}" for name in parameters()}.items() <= job["env"].items()
+
+
+def test_what_if_compares_with_what_a_deployment_would_be_given() -> None:
+    workflow = load(ROOT / ".github" / "workflows" / "infra.yml")
+    (step,) = [step for step in steps(workflow) if "what-if" in step.get("run", "")]
+    given = dict(re.findall(r"(\w+)=\"\$(\w+)\"", step["run"]))
+    assert given == {parameter: name for name, (parameter, _) in parameters().items()}
+    for name, (_, default) in parameters().items():
+        fallback = f" || '{default}'" if default else ""
+        assert step["env"][name] == f"${{{{ vars.{name}{fallback} }}}}"

@@ -24,7 +24,10 @@ command -v az >/dev/null || fail 'the Azure CLI (az) is needed'
 
 if [ -z "${DEPLOY_PYTHON:-}" ]; then
     DEPLOY_PYTHON=.venv/deploy/bin/python
-    [ -x "$DEPLOY_PYTHON" ] || python3 -m venv .venv/deploy || fail 'Python 3.11 or newer with venv is needed'
+    if ! "$DEPLOY_PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+        { python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' && python3 -m venv --clear .venv/deploy; } ||
+            fail 'Python 3.11 or newer with venv is needed'
+    fi
     "$DEPLOY_PYTHON" -m pip install --quiet --disable-pip-version-check --requirement requirements.txt
 fi
 

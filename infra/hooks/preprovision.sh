@@ -32,6 +32,11 @@ if [ -z "${DATABASE_ADMINISTRATOR_ID:-}" ]; then
     echo "preprovision: $name ($type) will administer the database"
 fi
 
+if [ "${VNET_ENABLED:-false}" = true ]; then
+    # The app's subnet is delegated to it, which does not register it by itself.
+    az provider register --namespace Microsoft.App --wait
+fi
+
 if [ -z "${AUTH_AUDIENCE:-}" ]; then
     fail 'AUTH_AUDIENCE is not set: run infra/scripts/register-app.sh api, or azd env set AUTH_AUDIENCE <client id>'
 fi

@@ -63,16 +63,12 @@ customMetrics
     frequency: 'PT15M'
     window: 'PT15M'
     lookBack: null
-    // The app counts what it takes from poison queues; the host tells of each message that it puts on one, also where no
-    // function reads it.
+    // The host tells of each message that it puts on a poison queue, also where no function of the app reads that one and
+    // counts it (sync.dead_messages).
     query: '''
-union
-  (customMetrics
-  | where name == 'sync.dead_messages'
-  | project timestamp, number = value, queue = tostring(customDimensions.queue)),
-  (traces
-  | where message startswith 'Message has reached MaxDequeueCount'
-  | project timestamp, number = 1.0, queue = extract("queue '([^']+)'", 1, message))
+traces
+| where message startswith 'Message has reached MaxDequeueCount'
+| project timestamp, number = 1.0, queue = extract("queue '([^']+)'", 1, message)
 '''
     aggregation: 'Total'
     threshold: 0
@@ -106,7 +102,7 @@ customMetrics
     query: '''
 requests
 | where toint(resultCode) between (500 .. 599)
-| project timestamp, number = 1.0, status = tostring(resultCode)
+| project timestamp, number = todouble(itemCount), status = tostring(resultCode)
 '''
     aggregation: 'Total'
     threshold: 5
@@ -124,6 +120,7 @@ requests
 customMetrics
 | where name == 'sync.quarantined'
 | summarize number = iff(max(timestamp) < ago(30m), 1.0, 0.0) by app = cloud_RoleName
+| extend timestamp = now()
 '''
     aggregation: 'Maximum'
     threshold: 0

@@ -12,6 +12,9 @@ param tags object
 @description('Name of the database.')
 param databaseName string
 
+@description('Version of PostgreSQL.')
+param version string
+
 @description('Compute size, e.g. Standard_B2s (burstable), Standard_D4ds_v5 (general purpose), Standard_E4ds_v5 (memory optimized).')
 param skuName string
 
@@ -51,7 +54,7 @@ resource server 'Microsoft.DBforPostgreSQL/flexibleServers@2025-08-01' = {
     tier: tier
   }
   properties: {
-    version: '16'
+    version: version
     authConfig: {
       activeDirectoryAuth: 'Enabled'
       passwordAuth: 'Disabled'
@@ -79,16 +82,6 @@ resource server 'Microsoft.DBforPostgreSQL/flexibleServers@2025-08-01' = {
   }
 }
 
-resource administrator 'Microsoft.DBforPostgreSQL/flexibleServers/administrators@2025-08-01' = {
-  parent: server
-  name: administratorId
-  properties: {
-    principalName: administratorName
-    principalType: administratorType
-    tenantId: tenant().tenantId
-  }
-}
-
 // The server takes one change of its parts at a time, so each waits for the one before. A cluster has one database, which
 // it is made with.
 resource database 'Microsoft.DBforPostgreSQL/flexibleServers/databases@2025-08-01' = if (!isCluster) {
@@ -98,7 +91,6 @@ resource database 'Microsoft.DBforPostgreSQL/flexibleServers/databases@2025-08-0
     charset: 'UTF8'
     collation: 'en_US.utf8'
   }
-  dependsOn: [administrator]
 }
 
 // From 0.0.0.0 to 0.0.0.0 means Azure's own addresses: the plan's instances have no fixed ones without a virtual network.
@@ -110,6 +102,18 @@ resource azureAddresses 'Microsoft.DBforPostgreSQL/flexibleServers/firewallRules
     endIpAddress: '0.0.0.0'
   }
   dependsOn: [database]
+}
+
+// The last one: right after it is made, a server often refuses its administrator for not being accessible yet.
+resource administrator 'Microsoft.DBforPostgreSQL/flexibleServers/administrators@2025-08-01' = {
+  parent: server
+  name: administratorId
+  properties: {
+    principalName: administratorName
+    principalType: administratorType
+    tenantId: tenant().tenantId
+  }
+  dependsOn: [database, azureAddresses]
 }
 
 @description('Resource id of the server.')

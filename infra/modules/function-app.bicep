@@ -9,8 +9,11 @@ param name string
 @description('Region of both.')
 param location string
 
-@description('Tags of both; azd finds the app by its own.')
+@description('Tags of both.')
 param tags object
+
+@description('The service of azure.yaml that the app is; azd finds it by a tag, which nothing else may have.')
+param serviceName string
 
 @description('Resource id of the app\'s identity.')
 param identityId string
@@ -93,7 +96,7 @@ resource plan 'Microsoft.Web/serverfarms@2024-04-01' = {
 resource app 'Microsoft.Web/sites@2024-04-01' = {
   name: name
   location: location
-  tags: tags
+  tags: union(tags, { 'azd-service-name': serviceName })
   kind: 'functionapp,linux'
   identity: {
     type: 'UserAssigned'

@@ -18,11 +18,10 @@ MICROSOFT_GRAPH=00000003-0000-0000-c000-000000000000
 AZURE_CLI=04b07795-8ddb-461a-bbee-02f9e1bf7b46
 # What the README lists under "A real tenant"; tests/infra/test_scripts.py compares the two.
 PERMISSIONS='User.Read.All GroupMember.Read.All Group.Read.All Sites.Read.All MailboxSettings.Read Channel.ReadBasic.All Member.Read.Hidden'
-# Ids of our own roles and scopes; any will do, as long as they stay the same.
+# Ids of our own permissions, each a role for programs and a scope for people: Entra takes the same value twice only where
+# id, name and description are the same, too. Any id will do, as long as it stays the same.
 READ=6f0f3c0e-3f5d-4a52-9b1e-0c8a5f7d2e11
 READ_WRITE=b1d5a7c2-84e6-4d0b-a3f9-5e2c7b901d64
-READ_SCOPE=0a4c9e37-52b8-4f6d-8e17-d93b6f1a2c55
-READ_WRITE_SCOPE=e85b2d16-7f3a-49c4-b06d-1a9c4e8f3b72
 
 fail() {
     echo "register-app: $1" >&2
@@ -68,14 +67,14 @@ register_api() {
       \"api\": {
         \"requestedAccessTokenVersion\": 2,
         \"oauth2PermissionScopes\": [
-          $(scope "$READ_SCOPE" Synchronization.Read.All 'Read the state of synchronizations'),
-          $(scope "$READ_WRITE_SCOPE" Synchronization.ReadWrite.All 'Read the state of synchronizations, start and change them')
+          $(scope "$READ" Synchronization.Read.All 'Read the state of synchronizations'),
+          $(scope "$READ_WRITE" Synchronization.ReadWrite.All 'Read the state of synchronizations, start and change them')
         ]
       }
     }"
     # Scopes have to be there before somebody can be trusted with them.
     change "$object" "{\"api\": {\"preAuthorizedApplications\": [
-      {\"appId\": \"$AZURE_CLI\", \"delegatedPermissionIds\": [\"$READ_SCOPE\", \"$READ_WRITE_SCOPE\"]}
+      {\"appId\": \"$AZURE_CLI\", \"delegatedPermissionIds\": [\"$READ\", \"$READ_WRITE\"]}
     ]}}"
     principal=$(service_principal "$client")
     az ad sp update --id "$principal" --set appRoleAssignmentRequired=true

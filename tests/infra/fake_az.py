@@ -32,6 +32,9 @@ def azure(store: dict[str, Any], arguments: list[str]) -> str:
     match command.split():
         case ["account", "get-access-token", *_]:
             return os.environ["FAKE_TOKEN"]
+        case ["provider", "register", *_]:
+            store["told"].append(f"registered {option(arguments, '--namespace')}")
+            return ""
         case ["account", "show", *_]:
             return {"tenantId": "99999999-8888-4777-8666-555555555555", "user.type": "user"}[query]
         case ["cloud", "show", *_]:
@@ -88,6 +91,7 @@ def rest(store: dict[str, Any], method: str, url: str, body: str) -> str:
             changes = json.loads(body)
             app["api"] = app.get("api", {}) | changes.pop("api", {})
             app |= changes
+            refuse_values_of_two_meanings(app)
             return ""
         case "POST", ["servicePrincipals", _, "appRoleAssignedTo"]:
             store["assignments"].append(json.loads(body))
@@ -95,6 +99,18 @@ def rest(store: dict[str, Any], method: str, url: str, body: str) -> str:
         case "", ["servicePrincipals", object_id, "appRoleAssignedTo"]:
             return str(sum(assigned["resourceId"] == object_id for assigned in store["assignments"]))
     raise SystemExit(f"unknown: {method} {url}")
+
+
+def refuse_values_of_two_meanings(app: dict[str, Any]) -> None:
+    """As Entra does (DuplicateValue): a role and a scope of one value are one permission."""
+    roles = [(one["value"], one["id"], one["displayName"], one["description"]) for one in app.get("appRoles", ())]
+    scopes = [
+        (one["value"], one["id"], one["adminConsentDisplayName"], one["adminConsentDescription"])
+        for one in app.get("api", {}).get("oauth2PermissionScopes", ())
+    ]
+    permissions = {*roles, *scopes}
+    if len({value for value, *_ in permissions}) < len(permissions):
+        raise SystemExit("It contains duplicate value.")
 
 
 def azd(store: dict[str, Any], arguments: list[str]) -> str:

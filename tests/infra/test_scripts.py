@@ -228,6 +228,12 @@ def test_who_is_signed_in_administers_the_database_unless_somebody_is_named(shel
     assert len(shell.store["env"]) == 3
 
 
+def test_what_the_virtual_network_is_delegated_to_is_registered_first(shell: Shell) -> None:
+    ran = shell.run("hooks/preprovision.sh", AUTH_AUDIENCE="api", DATABASE_ADMINISTRATOR_ID="g", VNET_ENABLED="true")
+    assert ran.returncode == 0, ran.stderr
+    assert shell.store["told"] == ["registered Microsoft.App"]
+
+
 def test_without_an_app_registration_it_is_told_how_to_get_one(shell: Shell) -> None:
     ran = shell.run("hooks/preprovision.sh", DATABASE_ADMINISTRATOR_ID="g", AUTH_AUDIENCE="")
     assert ran.returncode == 1
@@ -251,7 +257,7 @@ def test_the_apis_registration_has_roles_and_scopes_and_is_made_once(shell: Shel
     ]
     scopes = app["api"]["oauth2PermissionScopes"]
     assert [(scope["value"], scope["type"]) for scope in scopes] == [(name, "Admin") for name in names]
-    assert len({entry["id"] for entry in [*app["appRoles"], *scopes]}) == 4
+    assert [scope["id"] for scope in scopes] == [role["id"] for role in app["appRoles"]]
     (trusted,) = app["api"]["preAuthorizedApplications"]
     assert trusted["delegatedPermissionIds"] == [scope["id"] for scope in scopes]
     assert shell.store["principals"][client]["appRoleAssignmentRequired"] == "true"

@@ -94,6 +94,8 @@ def _read_changes(connection: Connection, services: Services, organization: Orga
     """
     key, enabled = organization.key, organization.entity.parts
     marked = {name: due_at for (_, name), due_at in dirty_parts.find(connection, [key]).items()}
+    if not marked:
+        return []
     dirty_parts.forget(connection, key, marked.keys() - set(enabled))
     job = jobs.read(connection, key)
     is_going = Condition.of(job.schedule_state, job.status_code) is Condition.STARTED

@@ -11,8 +11,8 @@ from sqlalchemy import ColumnElement, Connection, and_, delete, func, or_, selec
 
 from shared.cache import bulk
 from shared.cache.derived import find_orphans
-from shared.cache.runs import UNFINISHED
-from shared.cache.tables import escrows, objects, run_parts
+from shared.cache.runs import at_work_on
+from shared.cache.tables import escrows, objects
 from shared.cache.tables import held_deletions as held
 from shared.models.escrows import UNIDENTIFIED, HeldDeletionEntity
 from shared.models.parts import CATALOGUE, PartName
@@ -114,18 +114,8 @@ def are_held_back(connection: Connection, key: int) -> bool:
 def count_held_back(connection: Connection) -> Mapping[tuple[int, PartName], int]:
     """How many deletions wait for approval, by organization and part; those of parts that a run is at work on are still
     being collected."""
-    under_way = (
-        select(run_parts.c.part)
-        .where(
-            run_parts.c.organization_id == held.c.organization_id,
-            run_parts.c.part == held.c.part,
-            run_parts.c.status.in_(UNFINISHED),
-        )
-        .correlate(held)
-        .exists()
-    )
     query = select(held.c.organization_id, held.c.part, func.count().label("number"))
-    query = query.where(~held.c.approved, ~under_way, _is_certain())
+    query = query.where(~held.c.approved, ~at_work_on(held), _is_certain())
     rows = connection.execute(query.group_by(held.c.organization_id, held.c.part))
     return {(row.organization_id, PartName(row.part)): row.number for row in rows}
 

@@ -14,8 +14,8 @@ from sqlalchemy import ColumnElement, Connection, Select, Update, and_, case, fu
 from shared.cache import bulk, sweep
 from shared.cache.links import UNLISTED_TYPE
 from shared.cache.parity_columns import FOUND, read_parity
-from shared.cache.runs import UNFINISHED
-from shared.cache.tables import escrows, held_deletions, jobs, links, objects, parts, run_parts, runs
+from shared.cache.runs import UNFINISHED, at_work_on
+from shared.cache.tables import escrows, held_deletions, jobs, links, objects, parts, runs
 from shared.models.parity import Parity
 from shared.models.parts import CATALOGUE, PartName
 from shared.models.synchronization import ScheduleState, StatusCode
@@ -82,15 +82,6 @@ def find_parts(
         second_look: Whether those whose drift has to be confirmed are wanted; else all others.
         due_until: Which second looks are wanted.
     """
-    under_way = (
-        select(run_parts.c.part)
-        .where(
-            run_parts.c.organization_id == parts.c.organization_id,
-            run_parts.c.part == parts.c.part,
-            run_parts.c.status.in_(UNFINISHED),
-        )
-        .exists()
-    )
     look = parts.c.parity_recheck_at <= due_until if second_look else parts.c.parity_recheck_at.is_(None)
     rows = connection.execute(
         select(parts).where(
@@ -98,7 +89,7 @@ def find_parts(
             parts.c.part.in_(list(enabled)),
             ~parts.c.full_run_required,
             look,
-            ~under_way,
+            ~at_work_on(parts),
         )
     ).all()
     waiting = _waiting_objects(connection, key)

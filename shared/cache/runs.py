@@ -8,7 +8,7 @@ from operator import attrgetter
 from typing import Any
 from uuid import uuid4
 
-from sqlalchemy import ColumnElement, Connection, Row, ScalarSelect, and_, insert, literal_column, select, update
+from sqlalchemy import ColumnElement, Connection, Row, ScalarSelect, Table, and_, insert, literal_column, select, update
 
 from shared.cache.tables import run_parts, runs
 from shared.models.errors import TOO_MANY_REQUESTS
@@ -161,6 +161,16 @@ def unfinished_ids(key: int | ColumnElement[int]) -> Sequence[ScalarSelect[str]]
         .scalar_subquery()
         for status in UNFINISHED
     ]
+
+
+def at_work_on(table: Table) -> ColumnElement[bool]:
+    """Whether a queued or running run has the part that a row of this table is of."""
+    shares = select(run_parts.c.part).where(
+        run_parts.c.organization_id == table.c.organization_id,
+        run_parts.c.part == table.c.part,
+        run_parts.c.status.in_(UNFINISHED),
+    )
+    return shares.correlate(table).exists()
 
 
 def find_many(connection: Connection, organization: Organization, run_ids: Iterable[str]) -> Mapping[str, Run]:

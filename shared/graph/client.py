@@ -18,7 +18,7 @@ from shared.graph.batches import Answers, ask, path_of
 from shared.graph.clouds import CLOUDS
 from shared.graph.failures import NOT_OFFERED
 from shared.graph.issuers import RenewableCredential
-from shared.graph.origins import origin, refuse_foreign
+from shared.graph.origins import is_foreign, refuse_foreign
 from shared.graph.pages import ReceivedPage, parse_links, parse_object, parse_page, receive
 from shared.graph.sending import Sender, prioritized
 from shared.graph.subscriptions import GraphSubscriptions
@@ -261,17 +261,13 @@ class GraphClient:
         return builder.to_get_request_information(RequestConfiguration(query_parameters=parameters))
 
     def _following(self, builder: Any, link: str) -> RequestInformation:
-        if self._is_foreign(link):
+        if is_foreign(self._root, link):
             raise CursorExpired("ForeignLink", "The cursor was made by another Graph root.")
         return self._paged(builder.with_url(link).to_get_request_information(), self._page_size)
 
     def _paged(self, request: RequestInformation, size: int) -> RequestInformation:
         request.headers.try_add("Prefer", f"odata.maxpagesize={size}")
         return request
-
-    def _is_foreign(self, link: str) -> bool:
-        """Links are data from a server, and the token goes along with them: only Graph's own host gets it."""
-        return origin(link) != origin(self._root)
 
     async def _first_page(self, part: Part, size: int, low_priority: bool) -> ReceivedPage:
         request = self._paged(self._request(self._delta(part), select=list(part.select)), size)

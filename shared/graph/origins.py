@@ -17,11 +17,16 @@ def origin(address: str) -> tuple[str, str] | None:
     return parts.scheme, parts.netloc.lower().removesuffix(default_port)
 
 
+def is_foreign(root: str, link: str) -> bool:
+    """Whether a link leads to another host than this address does."""
+    return origin(link) != origin(root)
+
+
 def refuse_foreign(root: str, *links: str | None) -> None:
     """Takes only links to the host of this address.
 
     Raises:
         PartFailure: One leads to another host.
     """
-    if any(link is not None and origin(link) != origin(root) for link in links):
+    if any(link is not None and is_foreign(root, link) for link in links):
         raise PartFailure("ForeignLink", "Graph's answer links to another host than Graph's; it is not followed.")

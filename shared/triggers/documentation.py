@@ -1,4 +1,4 @@
-"""HTTP triggers: what this API is, for programs and for people; open to everybody."""
+"""HTTP triggers: what this API is and what its errors mean, for programs and for people; open to everybody."""
 
 from __future__ import annotations
 
@@ -29,3 +29,12 @@ def get_docs(req: func.HttpRequest) -> func.HttpResponse:
     from shared.api.views.reference import reference
 
     return page_answer(reference(document()))
+
+
+@blueprint.function_name("get_troubleshooting")
+@route(blueprint, "docs/troubleshooting/{code}", "GET", Operation([Answer(200, "text/html")]), protected=False)
+def get_troubleshooting(req: func.HttpRequest) -> func.HttpResponse:
+    """Our page on an error: what it means, and what to do."""
+    from shared.api.views.troubleshooting import html
+
+    return page_answer(html(req.route_params["code"]))

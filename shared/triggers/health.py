@@ -1,4 +1,4 @@
-"""HTTP triggers: whether the service works and our pages on errors, for everybody, and the answer for unknown paths."""
+"""HTTP triggers: whether the service works, for everybody, and the answer for unknown paths."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ import azure.functions as func
 from pydantic import ValidationError
 from sqlalchemy import text
 
-from shared.api.messages import json_answer, page_answer
+from shared.api.messages import json_answer
 from shared.api.operations import Answer, Operation
 from shared.api.routing import METHODS, answers, leads_to_open, refuse_unknown, route
-from shared.api.views.troubleshooting import html
 from shared.models.errors import DatabaseFailure
 from shared.models.health import Health
 from shared.services import services
@@ -39,13 +38,6 @@ def get_health(req: func.HttpRequest) -> func.HttpResponse:
     except DatabaseFailure:
         return _answer(Health(status="Unhealthy", database="Unavailable"), 503, headers={"Retry-After": "10"})
     return _answer(Health(status="Healthy", database="Available"))
-
-
-@blueprint.function_name("get_troubleshooting")
-@route(blueprint, "docs/troubleshooting/{code}", "GET", Operation([Answer(200, "text/html")]), protected=False)
-def get_troubleshooting(req: func.HttpRequest) -> func.HttpResponse:
-    """Our page on an error: what it means, and what to do."""
-    return page_answer(html(req.route_params["code"]))
 
 
 def _asks_for_token(req: func.HttpRequest) -> bool:

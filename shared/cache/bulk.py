@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from itertools import chain
 from operator import eq
@@ -14,6 +14,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Dialect,
+    LargeBinary,
     Select,
     Table,
     Text,
@@ -199,12 +200,20 @@ def _is_refusal(error: BaseException | None) -> bool:
 def _bound(rows: Sequence[Row], table: Table, dialect: Dialect) -> Iterator[Row]:
     """The rows as the driver takes them.
 
-    Converted column by column, and a page's few moments once each: 1 µs a row of ``objects`` instead of 5.
+    Converted column by column, and a page's few moments once each, to the text that they are sent as: with PostgreSQL's
+    driver 2.7 µs less for a row of ``objects`` than moments and wrapped bytes take.
     """
     columns: list[Iterable[Any]] = list(zip(*rows, strict=True))
     for position, column in enumerate(table.columns):
+        if isinstance(column.type, LargeBinary):
+            # Both drivers take bytes as they are.
+            continue
         processor = column.type.dialect_impl(dialect).bind_processor(dialect)
         if processor is not None:
-            processor = cache(processor) if isinstance(column.type, UtcDateTime) else processor
+            processor = _once_to_text(processor) if isinstance(column.type, UtcDateTime) else processor
             columns[position] = map(processor, columns[position])
     return zip(*columns, strict=True)
+
+
+def _once_to_text(processor: Callable[[Any], Any]) -> Callable[[Any], str | None]:
+    return cache(lambda moment: None if moment is None else str(processor(moment)))

@@ -48,13 +48,18 @@ class StoredObject(NamedTuple):
 
 
 class Decision(NamedTuple):
-    """What to do with an object's row, and the row as it then is."""
+    """What to do with an object's row, and the row as it then is.
+
+    Attributes:
+        document: The payload in JSON, where Graph wrote it as it is; else empty.
+    """
 
     effect: Effect
     payload: Properties
     record_digest: bytes
     soft_deleted_at: datetime | None
     deleted_at: datetime | None
+    document: bytes = b""
 
     @property
     def live(self) -> bool:
@@ -111,7 +116,8 @@ def decide(part: Part, record: ObjectRecord, stored: StoredObject | None, *, rep
         and (_is_made_of(stored, record) or stored.payload == payload)
     )
     effect = Effect.KEEP if same else Effect.WRITE
-    return Decision(effect, payload, digest, soft_deleted_at, None)
+    document = record.document if payload is record.properties else b""
+    return Decision(effect, payload, digest, soft_deleted_at, None, document)
 
 
 def _is_made_of(stored: StoredObject, record: ObjectRecord) -> bool:
@@ -119,7 +125,7 @@ def _is_made_of(stored: StoredObject, record: ObjectRecord) -> bool:
 
 
 def _laid_over(part: Part, record: ObjectRecord, known: Properties) -> Properties:
-    if not known and record.properties.keys() >= part.property_names:
+    if not known and (record.document or record.properties.keys() >= part.property_names):
         return record.properties
     return {**part.nothing_known, "id": record.object_id, **known, **record.properties}
 

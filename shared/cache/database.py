@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import certifi
+import orjson
 from sqlalchemy import Connection, Engine, Executable, Row, create_engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
@@ -157,6 +158,8 @@ def _postgresql_engine(url: str, password: Callable[[], str] | None) -> Engine:
         hide_parameters=True,
         # Nothing is kept as hstore, whose number every process would ask the server for.
         use_native_hstore=False,
+        # As on SQLite: what orjson took for JSON is kept as it was, and another library reads its large numbers otherwise.
+        json_deserializer=orjson.loads,
         connect_args={"autocommit": True, **patience},
     )
     if password is not None:

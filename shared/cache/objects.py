@@ -242,5 +242,5 @@ def _row(
         change_number,
         generation,
         decision.record_digest,
-        orjson.dumps(payload),
+        decision.document or orjson.dumps(payload),
     )

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
-from hashlib import blake2b
+from hashlib import sha256
 from typing import Any
 
 import msgspec
@@ -106,12 +106,12 @@ class ReceivedPage:
             wanted = [raw for key, raw in zip(self._keys, self.slices, strict=True) if key not in without]
         digest = _digest_of(part) if self._has_digests else None
         for raw in wanted:
-            value = _decoded(raw, part)
+            value, written = _decoded(raw, part)
             if part.question is not None and (failure := told_failure(value)) is not None:
                 broken[failure.object_id] = failure
                 continue
             try:
-                record = read_record(value, part, raw)
+                record = read_record(value, part, written)
             except UNREADABLE:
                 unreadable = broken_record(value, part)
                 broken.setdefault(unreadable.object_id, unreadable)
@@ -170,13 +170,13 @@ def parse_object(body: bytes, part: Part) -> ObjectRecord:
         PartFailure: MalformedRecord: the object is not what Graph promises.
     """
     try:
-        value = decode(body)
+        value, written = decode(body)
     except (ValueError, RecursionError):
-        value = None
+        value, written = None, b""
     if not isinstance(value, dict):
         raise GraphUnavailable("MalformedAnswer", f"Graph's answer for {part.name} is not an object.")
     try:
-        return read_record(value, part, body)
+        return read_record(value, part, written)
     except UNREADABLE:
         raise PartFailure(MALFORMED_RECORD, told_of(part, defect_of(value, part))) from None
 
@@ -190,7 +190,7 @@ def parse_links(body: bytes, part: Part, relation: Relation) -> tuple[list[LinkC
     """
     found, next_link, _ = _cut(body, part)
     try:
-        return [read_link(relation, _decoded(bytes(raw), part)) for raw in found], next_link
+        return [read_link(relation, _decoded(bytes(raw), part)[0]) for raw in found], next_link
     except UNREADABLE:
         raise PartFailure(MALFORMED_RECORD, told_of(part, f"an entry of {relation} has no id")) from None
 
@@ -221,7 +221,7 @@ def _no_page(part: Part) -> GraphUnavailable:
     return GraphUnavailable("MalformedAnswer", f"Graph's answer for {part.name} is not a page of objects.")
 
 
-def _decoded(raw: bytes, part: Part) -> Any:
+def _decoded(raw: bytes, part: Part) -> tuple[Any, bytes]:
     try:
         return decode(raw)
     except (ValueError, RecursionError):
@@ -239,8 +239,15 @@ def _key(raw: bytes, part: Part) -> str | None:
 @cache
 def _digest_of(part: Part) -> Callable[[bytes], bytes]:
     """What makes a record's digest of its bytes. Records that were asked for with other selections have others."""
-    selection = blake2b(",".join(part.select).encode(), digest_size=16).digest()
-    return lambda raw: blake2b(raw, digest_size=16, person=selection).digest()
+    selection = sha256(",".join(part.select).encode())
+
+    def digest(raw: bytes) -> bytes:
+        # Processors have instructions for it: 0.9 µs a record where blake2b takes 1.6.
+        one = selection.copy()
+        one.update(raw)
+        return one.digest()[:16]
+
+    return digest
 
 
 def _is_link(link: Any) -> bool:
@@ -256,7 +263,7 @@ def _merge(earlier: ObjectRecord, later: ObjectRecord, part: Part) -> None:
     their last record is the one to go by.
     """
     earlier.occurrences += later.occurrences
-    earlier.digest = b""
+    earlier.digest = earlier.document = b""
     earlier.links.extend(later.links)
     if earlier.removal is not Removal.HARD_DELETED or part.collection == "sites":
         earlier.removal = later.removal

@@ -27,16 +27,17 @@ _FEW_BRACKETS = 200
 """Too few for a value that is nested more deeply than orjson writes (254)."""
 
 
-def decode(body: bytes) -> Any:
-    """The JSON value.
+def decode(body: bytes) -> tuple[Any, bytes]:
+    """The value, and its JSON: the body itself, if it is JSON throughout.
 
     Raises:
         ValueError, RecursionError: It is none.
     """
     try:
-        return orjson.loads(body)
+        return orjson.loads(body), body
     except orjson.JSONDecodeError:
-        return decode_leniently(body)
+        value = decode_leniently(body)
+        return value, json.dumps(value).encode()
 
 
 def decode_leniently(body: bytes) -> Any:
@@ -83,7 +84,7 @@ def record_key(part: Part, record: Mapping[str, Any]) -> str:
 
 
 def read_record(value: Any, part: Part, raw: bytes) -> ObjectRecord:
-    """The record of a decoded value; ``raw`` are the bytes it was decoded from.
+    """The record of a decoded value; ``raw`` is its JSON.
 
     Raises:
         One of ``UNREADABLE``, exactly when ``defect_of`` has something to tell.
@@ -91,6 +92,9 @@ def read_record(value: Any, part: Part, raw: bytes) -> ObjectRecord:
     key = record_key(part, value)
     if not (is_usable(key) and _is_writable(value, raw)):
         raise ValueError
+    if value.keys() == part.property_names and len(value) > 1:
+        # Most records hold what was selected and nothing else, and are taken as they are.
+        return ObjectRecord(key, value, document=raw)
     removal = _removal(value)
     links: list[LinkChange] = []
     for relation in part.relations:
@@ -99,10 +103,7 @@ def read_record(value: Any, part: Part, raw: bytes) -> ObjectRecord:
             if not isinstance(entries, list):
                 raise TypeError
             links += [read_link(relation, entry) for entry in cast(list[Any], entries)]
-    properties: dict[str, Any] = value
-    # Most records hold what was selected and nothing else, and are taken as they are.
-    if not value.keys() <= part.property_names:
-        properties = {name: known for name, known in value.items() if "@" not in name}
+    properties = {name: known for name, known in value.items() if "@" not in name}
     if len(properties) == 1 or removal is Removal.HARD_DELETED:
         properties = {}
     return ObjectRecord(object_id=key, properties=properties, removal=removal, links=links)

@@ -46,6 +46,8 @@ class ObjectRecord:
         links_complete: ``links`` then are all the links the object has in the part's relations; others are over. What
             Graph does not list proves nothing: a soft-deleted object keeps its links, and service principals are
             members without being listed.
+        document: The properties as Graph wrote them, in JSON, where the record holds those that were selected, all of
+            them and nothing else, and was the only one; else empty.
         digest: Of the record's bytes, where an object that is there was told in one record with properties; else empty.
             A row that was made of a record with the same digest need not be compared with it.
     """
@@ -56,6 +58,7 @@ class ObjectRecord:
     occurrences: int = 1
     links: list[LinkChange] = field(default_factory=list[LinkChange])
     links_complete: bool = False
+    document: bytes = field(default=b"", compare=False)
     digest: bytes = field(default=b"", compare=False)
 
 

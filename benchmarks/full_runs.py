@@ -58,6 +58,7 @@ def _product(bench: Workbench, tenant: Tenant, kind: Kind) -> tuple[_Measured, _
     """The first run and the same again, and the share of rows that the second one wrote."""
     with bench.databases.fresh(kind) as url, bench.product(url, tenant) as product:
         product.register(tenant.tenant_id, ["users"])
+        product.load_libraries()
         processes = {"worker": product.process.pid, "tenant": tenant.pid}
         if kind == "postgresql":
             processes["server"] = bench.server_pid

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from functools import cache
 from itertools import chain
 from operator import eq
@@ -216,4 +217,8 @@ def _bound(rows: Sequence[Row], table: Table, dialect: Dialect) -> Iterator[Row]
 
 
 def _once_to_text(processor: Callable[[Any], Any]) -> Callable[[Any], str | None]:
-    return cache(lambda moment: None if moment is None else str(processor(moment)))
+    @cache
+    def text(moment: datetime | None) -> str | None:
+        return None if moment is None else str(processor(moment))
+
+    return text

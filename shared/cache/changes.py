@@ -10,6 +10,7 @@ from datetime import datetime
 from enum import Enum
 from typing import Any, NamedTuple
 
+from shared.models.documents import Document
 from shared.models.parts import Part, Properties
 from shared.models.records import ObjectRecord, Removal
 from shared.models.sites import composite_id, is_composite
@@ -48,18 +49,13 @@ class StoredObject(NamedTuple):
 
 
 class Decision(NamedTuple):
-    """What to do with an object's row, and the row as it then is.
-
-    Attributes:
-        document: The payload in JSON, where Graph wrote it as it is; else empty.
-    """
+    """What to do with an object's row, and the row as it then is."""
 
     effect: Effect
     payload: Properties
     record_digest: bytes
     soft_deleted_at: datetime | None
     deleted_at: datetime | None
-    document: bytes = b""
 
     @property
     def live(self) -> bool:
@@ -81,7 +77,7 @@ def stays_in_scope(part: Part, record: ObjectRecord, stored: StoredObject, *, re
     if part.in_scope({}):
         return True
     known = {} if replaces and record.properties else stored.payload or {}
-    return part.in_scope(dict(known) | record.properties)
+    return part.in_scope({**known, **record.properties})
 
 
 def decide(part: Part, record: ObjectRecord, stored: StoredObject | None, *, replaces: bool, now: datetime) -> Decision:
@@ -100,7 +96,7 @@ def decide(part: Part, record: ObjectRecord, stored: StoredObject | None, *, rep
         return _IGNORE
     known = {} if stored is None or gone or (replaces and record.properties) else stored.payload or {}
     payload = _laid_over(part, record, known)
-    digest = record.digest if known.keys() <= record.properties.keys() else b""
+    digest = record.digest if not known or known.keys() <= record.properties.keys() else b""
     if part.collection == "sites":
         payload = {**payload, "id": _site_id(payload, stored)}
     live = stored is not None and stored.deleted_at is None
@@ -116,8 +112,7 @@ def decide(part: Part, record: ObjectRecord, stored: StoredObject | None, *, rep
         and (_is_made_of(stored, record) or stored.payload == payload)
     )
     effect = Effect.KEEP if same else Effect.WRITE
-    document = record.document if payload is record.properties else b""
-    return Decision(effect, payload, digest, soft_deleted_at, None, document)
+    return Decision(effect, payload, digest, soft_deleted_at, None)
 
 
 def _is_made_of(stored: StoredObject, record: ObjectRecord) -> bool:
@@ -125,9 +120,13 @@ def _is_made_of(stored: StoredObject, record: ObjectRecord) -> bool:
 
 
 def _laid_over(part: Part, record: ObjectRecord, known: Properties) -> Properties:
-    if not known and (record.document or record.properties.keys() >= part.property_names):
+    if not known and _is_whole(part, record.properties):
         return record.properties
     return {**part.nothing_known, "id": record.object_id, **known, **record.properties}
+
+
+def _is_whole(part: Part, properties: Properties) -> bool:
+    return isinstance(properties, Document) or properties.keys() >= part.property_names
 
 
 def _site_id(payload: Properties, stored: StoredObject | None) -> Any:
@@ -138,8 +137,3 @@ def _site_id(payload: Properties, stored: StoredObject | None) -> Any:
 
 def _tombstone(stored: StoredObject | None, now: datetime) -> Decision:
     return Decision(Effect.WRITE, {}, b"", stored.soft_deleted_at if stored else None, now)
-
-
-def text_column(value: Any) -> str | None:
-    """A property as a text column; PostgreSQL's text takes no NUL, and a wrongly typed value is left to the payload."""
-    return value.replace("\x00", "") if isinstance(value, str) else None

@@ -6,13 +6,13 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-import orjson
 from sqlalchemy import Connection, bindparam, select, update
 
 from shared.cache import bulk
-from shared.cache.changes import Decision, Effect, StoredObject, decide, stays_in_scope, text_column
+from shared.cache.changes import Decision, Effect, StoredObject, decide, stays_in_scope
 from shared.cache.known_objects import look_up, replaces
 from shared.cache.tables import links, objects, seen_objects
+from shared.models.documents import document_of
 from shared.models.parts import Part, PartName, Properties
 from shared.models.records import ObjectRecord, Removal
 from shared.models.sites import is_composite
@@ -225,22 +225,17 @@ def _is_incomplete(work: Slice, record: ObjectRecord, old: StoredObject | None) 
 def _row(
     key: int, part: Part, object_id: str, decision: Decision, change_number: int, generation: int, now: datetime
 ) -> bulk.Row:
-    payload = decision.payload
-    enabled = payload.get("accountEnabled")
+    document = document_of(part, decision.payload)
     return (
         key,
         part.name.value,
         object_id,
-        text_column(payload.get("displayName")),
-        text_column(payload.get("mail")),
-        text_column(payload.get("userPrincipalName")),
-        text_column(part.kind(payload)) if payload else None,
-        enabled if isinstance(enabled, bool) else None,
+        *document.columns,
         decision.soft_deleted_at,
         decision.deleted_at,
         now,
         change_number,
         generation,
         decision.record_digest,
-        decision.document or orjson.dumps(payload),
+        document.json,
     )

@@ -203,7 +203,7 @@ def _tells_everything(work: Slice, record: ObjectRecord) -> bool:
 
 
 def _refused(work: Slice, record: ObjectRecord) -> BrokenRecord:
-    raw: dict[str, Any] = {"id": record.object_id} | record.properties
+    raw: dict[str, Any] = {"id": record.object_id, **record.properties}
     for link in record.links:
         removed = {"@removed": {"reason": Removal.HARD_DELETED}} if link.removed else {}
         raw.setdefault(f"{link.relation}@delta", []).append({"id": link.target_id} | removed)

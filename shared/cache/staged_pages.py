@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import orjson
+from orjson import Fragment
 from sqlalchemy import ColumnElement, Connection, and_, delete, func, insert, select
 
 from shared.cache.tables import staged_pages
+from shared.models.documents import Document
 from shared.models.records import BrokenRecord, LinkChange, ObjectRecord, Page, Removal
 from shared.models.slices import Slice
 from shared.models.synchronization import SynchronizationError
@@ -85,7 +87,7 @@ def _written(records: Sequence[ObjectRecord], broken: Sequence[BrokenRecord]) ->
         "records": [
             (
                 one.object_id,
-                one.properties,
+                Fragment(one.properties.json) if isinstance(one.properties, Document) else one.properties,
                 one.removal,
                 one.occurrences,
                 [tuple(link) for link in one.links],

@@ -263,10 +263,10 @@ def _merge(earlier: ObjectRecord, later: ObjectRecord, part: Part) -> None:
     their last record is the one to go by.
     """
     earlier.occurrences += later.occurrences
-    earlier.digest = earlier.document = b""
+    earlier.digest = b""
     earlier.links.extend(later.links)
     if earlier.removal is not Removal.HARD_DELETED or part.collection == "sites":
         earlier.removal = later.removal
-        earlier.properties |= later.properties
+        earlier.properties = {**earlier.properties, **later.properties}
     if earlier.removal is Removal.HARD_DELETED:
         earlier.properties = {}

@@ -10,6 +10,7 @@ from typing import Any, cast
 
 import orjson
 
+from shared.models.documents import Document, columns_of
 from shared.models.errors import SynchronizationFailure
 from shared.models.escrows import UNIDENTIFIED
 from shared.models.parts import Part, Relation
@@ -94,7 +95,7 @@ def read_record(value: Any, part: Part, raw: bytes) -> ObjectRecord:
         raise ValueError
     if value.keys() == part.property_names and len(value) > 1:
         # Most records hold what was selected and nothing else, and are taken as they are.
-        return ObjectRecord(key, value, document=raw)
+        return ObjectRecord(key, Document(raw, columns_of(part, value)))
     removal = _removal(value)
     links: list[LinkChange] = []
     for relation in part.relations:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, NamedTuple, cast
 
-from shared.models.parts import Relation
+from shared.models.parts import Properties, Relation
 from shared.models.sites import composite_id
 from shared.models.synchronization import SynchronizationError
 
@@ -39,26 +39,24 @@ class ObjectRecord:
 
     Attributes:
         object_id: The key in the cache: lower case, for sites the web's id alone.
-        properties: The properties received; empty when the page only brings links.
+        properties: The properties received; empty when the page only brings links. A ``Document`` where one record
+            brought all that were selected and nothing else.
         removal: Set when the object is gone.
         occurrences: How many records of the page were about this object (replays and slices of links).
         links: The link changes in the order received.
         links_complete: ``links`` then are all the links the object has in the part's relations; others are over. What
             Graph does not list proves nothing: a soft-deleted object keeps its links, and service principals are
             members without being listed.
-        document: The properties as Graph wrote them, in JSON, where the record holds those that were selected, all of
-            them and nothing else, and was the only one; else empty.
         digest: Of the record's bytes, where an object that is there was told in one record with properties; else empty.
             A row that was made of a record with the same digest need not be compared with it.
     """
 
     object_id: str
-    properties: dict[str, Any] = field(default_factory=dict[str, Any])
+    properties: Properties = field(default_factory=dict[str, Any])
     removal: Removal | None = None
     occurrences: int = 1
     links: list[LinkChange] = field(default_factory=list[LinkChange])
     links_complete: bool = False
-    document: bytes = field(default=b"", compare=False)
     digest: bytes = field(default=b"", compare=False)
 
 

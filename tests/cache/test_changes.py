@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.cache.changes import Decision, Effect, StoredObject, decide, needs_payload, text_column
+from shared.cache.changes import Decision, Effect, StoredObject, decide, needs_payload
+from shared.models.documents import text_column
 from shared.models.parts import CATALOGUE, Part, PartName
 from shared.models.records import ObjectRecord, Removal
 from tests.cache.work import hard_deleted, live, soft_deleted

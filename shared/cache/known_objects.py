@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Collection, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,8 +44,14 @@ class Known:
     stored: Mapping[str, StoredObject]
 
 
-def look_up(connection: Connection, work: Slice, records: Sequence[ObjectRecord]) -> Known:
-    """What the cache knows of these objects; each has one record."""
+def look_up(
+    connection: Connection, work: Slice, records: Sequence[ObjectRecord], presumed_new: Collection[str] = frozenset()
+) -> Known:
+    """What the cache knows of these objects; each has one record.
+
+    Args:
+        presumed_new: Ids of those that are not looked for.
+    """
     if not records:
         return Known({}, Marks(frozenset(), frozenset()), {})
     ids = [record.object_id for record in records]
@@ -58,7 +64,8 @@ def look_up(connection: Connection, work: Slice, records: Sequence[ObjectRecord]
         objects.c.soft_deleted_at,
         objects.c.deleted_at,
     ).where(*mine)
-    rows = connection.execute(_by_id(connection, query, objects, ids)).all()
+    wanted = [one for one in ids if one not in presumed_new]
+    rows = connection.execute(_by_id(connection, query, objects, wanted)).all() if wanted else ()
     stored = {row.object_id: StoredObject(*row[1:]) for row in rows}
     first = {
         one: one not in marks.noted and (one not in stored or stored[one].generation < work.generation) for one in ids

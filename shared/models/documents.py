@@ -71,14 +71,14 @@ def columns_of(part: Part, properties: Properties) -> Columns:
     """The columns of an object of the part; of a tombstone, which has no properties, all are empty."""
     enabled = properties.get("accountEnabled")
     return Columns(
-        text_column(properties.get("displayName")),
-        text_column(properties.get("mail")),
-        text_column(properties.get("userPrincipalName")),
-        text_column(part.kind(properties)) if properties else None,
+        _text(properties.get("displayName")),
+        _text(properties.get("mail")),
+        _text(properties.get("userPrincipalName")),
+        _text(part.kind(properties)) if properties else None,
         enabled if isinstance(enabled, bool) else None,
     )
 
 
-def text_column(value: Any) -> str | None:
-    """A property as a text column; PostgreSQL's text takes no NUL, and a value of another type is left to the document."""
+def _text(value: Any) -> str | None:
+    """A property as a text column, without NUL, which PostgreSQL does not take; None for a value of another type."""
     return value.replace("\x00", "") if isinstance(value, str) else None

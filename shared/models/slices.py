@@ -100,6 +100,11 @@ class Slice:
     staged: int = 0
     checkpoint: str | None = None
 
+    @property
+    def is_first_listing(self) -> bool:
+        """Whether nothing of the part was ever listed, or begun to be listed, before."""
+        return self.type is RunType.FULL and self.generation == 1
+
 
 class StaleSlice(Exception):
     """Another worker has the lease, or the run is over: nothing may be written any more."""

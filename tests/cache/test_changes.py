@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.cache.changes import Decision, Effect, StoredObject, decide, needs_payload
-from shared.models.documents import text_column
 from shared.models.parts import CATALOGUE, Part, PartName
 from shared.models.records import ObjectRecord, Removal
 from tests.cache.work import hard_deleted, live, soft_deleted
@@ -197,14 +196,6 @@ def test_the_stored_payload_is_seen_wherever_it_counts(records: list[ObjectRecor
             assert decide(part, record, row, replaces=replaces, now=NOW) == decide(
                 part, record, blind, replaces=replaces, now=NOW
             )
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [("Name", "Name"), ("", ""), ("a\x00b", "ab"), (None, None), (5, None), (["a"], None), ({}, None), (True, None)],
-)
-def test_a_text_column_holds_text_that_both_databases_take(value: Any, text: str | None) -> None:
-    assert text_column(value) == text
 
 
 def test_removal_words_are_graphs() -> None:

@@ -1,4 +1,4 @@
-"""Leases on the parts of a run: take, get on, give back, end. Everything a slice writes is fenced here."""
+"""Leases on the parts of a run: take, get on, give back, end."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from sqlalchemy import ColumnElement, Connection, Row, and_, or_, select, update
 
 from shared.cache import dirty_parts, organizations, part_states, runs, throttles, waiting_parts
 from shared.cache.escrows import EscrowCounts
+from shared.cache.fencing import update_leased
 from shared.cache.selections import selected, selection_text
 from shared.cache.tables import parts, run_parts
 from shared.cache.tables import runs as runs_table
@@ -17,7 +18,7 @@ from shared.models.errors import NotFound, SharedWait
 from shared.models.organizations import Organization
 from shared.models.parts import Part, PartName
 from shared.models.runs import Counts, RunStatus, RunType
-from shared.models.slices import WITHOUT_DELTA, Slice, SliceMessage, Stage, StaleSlice
+from shared.models.slices import WITHOUT_DELTA, Slice, SliceMessage, Stage
 from shared.models.synchronization import SynchronizationError
 
 
@@ -153,10 +154,10 @@ def advance(
     Raises:
         StaleSlice: The lease is lost; the transaction must not be committed.
     """
-    added = {name: run_parts.c[name] + value for name, value in counts.as_dict().items() if value}
-    _update_leased(
+    update_leased(
         connection,
         work,
+        added={**counts.as_dict(), "resource_units": resource_units},
         type=work.type,
         stage=work.stage,
         cursor=work.cursor,
@@ -169,8 +170,6 @@ def advance(
         waits_since=None,
         lease_until=now + lease,
         wake_at=now + lease,
-        resource_units=run_parts.c.resource_units + resource_units,
-        **added,
     )
 
 
@@ -182,9 +181,10 @@ def restart_full(connection: Connection, work: Slice) -> Slice:
     """
     generation = part_states.next_generation(connection, work.organization.key, work.part.name)
     part_states.change(connection, work.organization.key, work.part.name, full_run_required=True)
-    _update_leased(
+    update_leased(
         connection,
         work,
+        added={"restarts": 1},
         type=RunType.FULL,
         stage=Stage.LISTING,
         cursor=None,
@@ -192,7 +192,6 @@ def restart_full(connection: Connection, work: Slice) -> Slice:
         delta_link=None,
         generation=generation,
         staged=0,
-        restarts=run_parts.c.restarts + 1,
         imported=0,
         entitled=0,
         entitled_for_provisioning=0,
@@ -221,8 +220,7 @@ def beat(connection: Connection, work: Slice, now: datetime, lease: timedelta) -
     Raises:
         StaleSlice: The lease is lost.
     """
-    alive = run_parts.c.lease_until.is_not(None)
-    _update_leased(connection, work, alive, lease_until=now + lease, wake_at=now + lease)
+    update_leased(connection, work, alive=True, lease_until=now + lease, wake_at=now + lease)
 
 
 def give_back(
@@ -240,7 +238,7 @@ def give_back(
     values: dict[str, Any] = {"lease_until": None, "wake_at": wake_at, **runs.error_columns(error)}
     if blameless:
         values["attempts"] = 0
-    _update_leased(connection, work, **values)
+    update_leased(connection, work, **values)
     return SliceMessage(
         organization_key=work.organization.key,
         activity_identifier=work.run_id,
@@ -258,7 +256,7 @@ def count_attempts(connection: Connection, work: Slice) -> int:
 
 def abandon(connection: Connection, work: Slice, now: datetime) -> None:
     """Lets the lease lapse at once, so that the message's next delivery finds the part free."""
-    _update_leased(connection, work, lease_until=now)
+    update_leased(connection, work, lease_until=now)
 
 
 def dead_letter(
@@ -292,7 +290,7 @@ def finish_part(
         StaleSlice: The lease is lost.
     """
     key, name = work.organization.key, work.part.name
-    _update_leased(
+    update_leased(
         connection,
         work,
         status=status,
@@ -328,7 +326,7 @@ def rest(
     if _waits_too_long(since, now, longest):
         return False
     give_back(connection, work, until, error, blameless=True)
-    _update_leased(connection, work, waits_since=since or now)
+    update_leased(connection, work, waits_since=since or now)
     return True
 
 
@@ -387,18 +385,3 @@ def _beginning(
 
 def _same_part(key: int, run_id: str, name: str) -> ColumnElement[bool]:
     return and_(run_parts.c.organization_id == key, run_parts.c.run_id == run_id, run_parts.c.part == name)
-
-
-def _update_leased(connection: Connection, work: Slice, *conditions: ColumnElement[bool], **values: Any) -> None:
-    result = connection.execute(
-        update(run_parts)
-        .where(
-            _same_part(work.organization.key, work.run_id, work.part.name),
-            run_parts.c.fence == work.fence,
-            run_parts.c.status == RunStatus.RUNNING,
-            *conditions,
-        )
-        .values(**values)
-    )
-    if result.rowcount != 1:
-        raise StaleSlice

@@ -36,7 +36,7 @@ from shared.models.organizations import OrganizationRegistration
 from shared.models.parts import CATALOGUE, PartName
 from shared.models.restart import RestartScope
 from shared.models.runs import Counts, RunStatus, RunType
-from shared.models.slices import Slice, SliceMessage
+from shared.models.slices import Slice, SliceMessage, StaleSlice
 from shared.models.synchronization import ScheduleState, StatusCode, SynchronizationError
 from shared.services import Services
 from shared.settings import Settings
@@ -362,7 +362,7 @@ class JobLife(RuleBasedStateMachine):
         try:
             with self.services.database.write() as connection:
                 self.queue += self._finish(connection, work, end)
-        except slices.StaleSlice:
+        except StaleSlice:
             self.followed()
         else:
             self.followed(possible=ENDS_OF_RUNS)

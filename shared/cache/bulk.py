@@ -120,10 +120,11 @@ def merging(connection: Connection, table: Table) -> PostgresqlInsert | SqliteIn
 
 
 def insert(connection: Connection, table: Table, rows: Sequence[Row]) -> None:
-    """Inserts rows whose primary keys are known not to be there: what is new need not be merged.
+    """Inserts rows whose primary keys are not there: what is new need not be merged.
 
     Raises:
-        RowsRefused: One of the rows cannot be kept: a value is out of range, too large, or breaks a constraint.
+        RowsRefused: One of the rows cannot be kept: its key is there, or a value is out of range, too large, or breaks
+            a constraint.
     """
     _write(connection, table, rows, "")
 

@@ -158,7 +158,8 @@ def _postgresql_engine(url: str, password: Callable[[], str] | None) -> Engine:
         hide_parameters=True,
         # Nothing is kept as hstore, whose number every process would ask the server for.
         use_native_hstore=False,
-        # As on SQLite. Documents are kept as Graph wrote them, and other libraries read large numbers otherwise.
+        # As ``JsonDocument`` reads SQLite's: documents are kept as Graph wrote them, and Python's own library reads
+        # large numbers otherwise.
         json_deserializer=orjson.loads,
         connect_args={"autocommit": True, **patience},
     )

@@ -29,7 +29,7 @@ def update_leased(
         work: The slice under whose lease the part is changed.
         added: What is added to numbers.
         alive: Whether the lease may not have been given back since.
-        **values: What columns are set to.
+        **values: What other columns are set to: plain values, no expressions.
 
     Raises:
         StaleSlice: The lease is lost; nothing was changed.

@@ -112,9 +112,9 @@ def write_objects(
         named = part.keeps_objects or record.removal is not Removal.SOFT_DELETED
         if first and named:
             noted.append((key, part.name.value, generation, record.object_id, True, False))
-    # Who writes objects of the organization has a change number, and the next one is given when this one is done.
-    # In their order all of them touch fewer pages of SQLite's index: a tenth less is committed.
+    # In the order of their ids rows touch SQLite's index more orderly: a commit takes a tenth less.
     new.sort(key=itemgetter(2))
+    # Who writes objects of the organization has a change number, and the next one is given when this one is done.
     bulk.insert(connection, objects, new)
     bulk.upsert(connection, objects, changed)
     bulk.upsert(connection, seen_objects, noted)
@@ -195,13 +195,11 @@ def _left_to_groups(connection: Connection, work: Slice, records: Sequence[Objec
 
 
 def _becomes_row(part: Part, record: ObjectRecord) -> bool:
-    """Whether the record is written whatever the cache knows, so that the primary key tells if anything is there."""
-    return (
-        part.keeps_objects
-        and record.removal is None
-        and isinstance(record.properties, Document)
-        and part.in_scope(record.properties)
-    )
+    """Whether the record is written whatever the cache knows, so that the primary key tells if anything is there.
+
+    A part that keeps no objects selects the id alone, of which no document is made.
+    """
+    return record.removal is None and isinstance(record.properties, Document) and part.in_scope(record.properties)
 
 
 def _reason_to_hold(

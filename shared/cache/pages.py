@@ -40,7 +40,9 @@ def apply_page(
     Args:
         holds_deletions: As for ``apply_records``.
     """
-    counts, refused = _apply_what_is_taken(connection, work, page.records, now, holds_deletions=holds_deletions)
+    counts, refused = _apply_what_is_taken(
+        connection, work, page.records, now, holds_deletions=holds_deletions, presumes_new=work.is_first_listing
+    )
     failures = [*page.broken, *refused]
     received = escrows.put(connection, work, failures, now, retry)
     return counts + Counts(imported=received, imported_deltas=len(failures))
@@ -62,7 +64,8 @@ def apply_records(
         presumes_new: As for ``write_objects``.
 
     Raises:
-        RowsRefused: The database does not take one of them; nothing of the transaction, or savepoint, may be kept.
+        RowsRefused: The database does not take one of them, or one was there that was presumed to be new; nothing of
+            the transaction, or savepoint, may be kept.
     """
     key = work.organization.key
     change_number = next_change_number(connection, key)
@@ -171,15 +174,21 @@ def _carry_out(connection: Connection, work: Slice, removals: Sequence[ObjectRec
 
 
 def _apply_what_is_taken(
-    connection: Connection, work: Slice, records: Sequence[ObjectRecord], now: datetime, *, holds_deletions: bool
+    connection: Connection,
+    work: Slice,
+    records: Sequence[ObjectRecord],
+    now: datetime,
+    *,
+    holds_deletions: bool,
+    presumes_new: bool,
 ) -> tuple[Counts, list[BrokenRecord]]:
     """Applies records and finds, by halves, those that the database does not take."""
     # A first listing brings what is new, but for records that come again; to look for a page's 999 takes 3 to 5 ms.
-    for presumes_new in (True, False) if work.is_first_listing else (False,):
+    for presumption in (True, False) if presumes_new else (False,):
         try:
             with connection.begin_nested():
                 counts = apply_records(
-                    connection, work, records, now, holds_deletions=holds_deletions, presumes_new=presumes_new
+                    connection, work, records, now, holds_deletions=holds_deletions, presumes_new=presumption
                 )
                 return counts, []
         except (RowsRefused, DataError):
@@ -189,7 +198,9 @@ def _apply_what_is_taken(
     middle = len(records) // 2
     counts, refused = Counts(), list[BrokenRecord]()
     for half in (records[:middle], records[middle:]):
-        more, more_refused = _apply_what_is_taken(connection, work, half, now, holds_deletions=holds_deletions)
+        more, more_refused = _apply_what_is_taken(
+            connection, work, half, now, holds_deletions=holds_deletions, presumes_new=False
+        )
         counts, refused = counts + more, refused + more_refused
     return counts, refused
 

@@ -87,7 +87,8 @@ def _written(records: Sequence[ObjectRecord], broken: Sequence[BrokenRecord]) ->
         "records": [
             (
                 one.object_id,
-                Fragment(one.properties.json) if isinstance(one.properties, Document) else one.properties,
+                # By itself: within the page it may be nested more deeply than orjson writes.
+                Fragment(one.properties.json if isinstance(one.properties, Document) else orjson.dumps(one.properties)),
                 one.removal,
                 one.occurrences,
                 [tuple(link) for link in one.links],

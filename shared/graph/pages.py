@@ -6,7 +6,6 @@ quarter of the time that decoding them takes; what the cache knows to be unchang
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -30,6 +29,7 @@ from shared.graph.records import (
     read_record,
     told_failure,
     told_of,
+    written_leniently,
 )
 from shared.models.errors import GraphUnavailable, PartFailure
 from shared.models.parts import Part, Relation
@@ -212,7 +212,7 @@ def _cut(body: bytes, part: Part) -> tuple[list[msgspec.Raw], str | None, str | 
 def _repaired(body: bytes, part: Part) -> _Body:
     """The page in an answer that holds what is not quite JSON: half a character, or numbers that are none."""
     try:
-        return _body.decode(json.dumps(decode_leniently(body)).encode())
+        return _body.decode(written_leniently(decode_leniently(body)))
     except (ValueError, msgspec.DecodeError, RecursionError):
         raise _no_page(part) from None
 

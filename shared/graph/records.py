@@ -38,7 +38,7 @@ def decode(body: bytes) -> tuple[Any, bytes]:
         return orjson.loads(body), body
     except orjson.JSONDecodeError:
         value = decode_leniently(body)
-        return value, json.dumps(value).encode()
+        return value, written_leniently(value)
 
 
 def decode_leniently(body: bytes) -> Any:
@@ -49,6 +49,15 @@ def decode_leniently(body: bytes) -> Any:
         As ``decode``.
     """
     return _whole_characters(json.loads(body, parse_int=_integer))
+
+
+def written_leniently(value: Any) -> bytes:
+    """The JSON of what ``decode_leniently`` read, however deeply it is nested.
+
+    Raises:
+        RecursionError: It is nested too deeply even so.
+    """
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def _whole_characters(value: Any) -> Any:

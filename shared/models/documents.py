@@ -21,7 +21,7 @@ class Columns(NamedTuple):
 
 
 class Document(Mapping[str, Any]):
-    """Properties in the JSON that Graph wrote, decoded only when somebody looks into them.
+    """Properties in JSON, Graph's own where it can be kept, decoded only when somebody looks into them.
 
     Most objects that a first run receives are written as they came. What is not held decoded while its page waits to be
     written costs neither the garbage collector nor the processor's caches anything: a tenth of a first run.

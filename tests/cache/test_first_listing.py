@@ -8,6 +8,7 @@ import orjson
 import pytest
 from sqlalchemy import Text, cast, select
 
+from shared.cache import slices
 from shared.cache import tables as t
 from shared.graph.pages import parse_page
 from shared.models.documents import Document
@@ -15,8 +16,9 @@ from shared.models.organizations import Organization
 from shared.models.parts import CATALOGUE, PartName
 from shared.models.records import ObjectRecord
 from shared.models.runs import RunType
+from shared.models.slices import Slice
 from tests.cache.test_escrows import put_aside, refusing
-from tests.cache.work import LATER, Cache, hard_deleted
+from tests.cache.work import LATER, Cache, hard_deleted, listened
 
 USERS, TEAMS = PartName.USERS, PartName.TEAMS
 
@@ -50,13 +52,22 @@ def test_a_payload_is_kept_as_graph_wrote_it_and_reads_alike_on_both_databases(
     assert orjson.dumps(row.payload)
 
 
-def test_half_a_character_is_not_kept_as_graph_wrote_it(cache: Cache, contoso: Organization) -> None:
-    (record,) = told({"id": "a", "displayName": "cut"})
-    assert isinstance(record.properties, Document)
-    body = b'{"value": [%b]}' % record.properties.json.replace(b"cut", b"cut \\ud83d")
+@pytest.mark.parametrize("name", ['tab\t newline\n quote " backslash \\ and \\N', "A\x00nn", "Zoë 🙂"])
+def test_names_and_layouts_of_all_sorts_are_kept(cache: Cache, contoso: Organization, name: str) -> None:
+    properties = dict.fromkeys(CATALOGUE[USERS].properties) | {"id": "a", "displayName": name}
+    body = orjson.dumps({"value": [properties]}, option=orjson.OPT_INDENT_2)
     cache.run(contoso, USERS, *parse_page(body, CATALOGUE[USERS]).records)
-    assert orjson.loads(kept(cache, "a"))["displayName"] == "cut \ufffd"
-    assert cache.objects(contoso)["a"].display_name == "cut \ufffd"
+    row = cache.objects(contoso)["a"]
+    assert (row.payload, row.display_name) == (properties, name.replace("\x00", ""))
+
+
+def test_half_a_character_is_replaced_and_what_comes_beside_it_stays_readable(
+    cache: Cache, contoso: Organization
+) -> None:
+    page = orjson.dumps({"value": [dict(one.properties) for one in told({"id": "a", "city": "cut"}, {"id": "Zoë"})]})
+    cache.run(contoso, USERS, *parse_page(page.replace(b"cut", b"cut \\ud83d"), CATALOGUE[USERS]).records)
+    assert '"cut \ufffd"' in kept(cache, "a")
+    assert '"Zoë"' in kept(cache, "zoë")
 
 
 def test_a_later_change_of_some_properties_leaves_the_others_as_they_were(cache: Cache, contoso: Organization) -> None:
@@ -112,3 +123,18 @@ def test_a_team_that_is_none_any_more_on_a_later_page_is_gone(
     )
     cache.apply(work, *again)
     assert (cache.live_objects(contoso, TEAMS), cache.entries(contoso, TEAMS)) == ({"b"}, 1)
+
+
+def looks_at_objects(cache: Cache, work: Slice, *records: ObjectRecord) -> bool:
+    """Whether the page is applied with a look at what is there."""
+    with listened(cache) as heard:
+        cache.apply_page(work, *records)
+    return any(statement.startswith("SELECT") and "FROM objects" in statement for statement, _ in heard)
+
+
+def test_only_what_comes_again_in_a_first_listing_is_looked_up(cache: Cache, contoso: Organization) -> None:
+    work = cache.begin(contoso)
+    assert not looks_at_objects(cache, work, *told({"id": "a"}, {"id": "b"}))
+    assert looks_at_objects(cache, work, *told({"id": "c"}, {"id": "a"}))
+    again = cache.write(lambda c: slices.restart_full(c, work))
+    assert looks_at_objects(cache, again, *told({"id": "d"}))

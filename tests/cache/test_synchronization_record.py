@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from datetime import timedelta
 from itertools import count
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, delete, event, insert, text, update
+from sqlalchemy import Connection, delete, insert, text, update
 
 from shared.cache import runs
 from shared.cache import tables as t
@@ -18,27 +17,12 @@ from shared.models.callers import EVERY_ORGANIZATION
 from shared.models.organizations import Organization
 from shared.models.parts import PartName
 from shared.models.runs import RunStatus, RunType
-from tests.cache.work import NOW, Cache, opened_cache
+from tests.cache.work import NOW, Cache, listened, opened_cache
 from tests.databases import Databases
 
 HISTORY = 2_000
 A_RECORD = 200
 """More rows than any plan's nodes hand on for a record: the organization, some runs, parts, and parts of these runs."""
-
-
-@contextmanager
-def listened(cache: Cache) -> Iterator[list[tuple[str, Any]]]:
-    """The statements that are executed meanwhile, with their parameters."""
-    heard: list[tuple[str, Any]] = []
-
-    def listen(*told: Any) -> None:
-        heard.append((told[2], told[3]))
-
-    event.listen(cache.database.engine, "before_cursor_execute", listen)
-    try:
-        yield heard
-    finally:
-        event.remove(cache.database.engine, "before_cursor_execute", listen)
 
 
 def asked_for_record(cache: Cache, organization: Organization) -> tuple[str, Any]:

@@ -216,3 +216,15 @@ def test_reading_beside_the_cache_ends_as_writing_at_once_does(
             entries = (cache.entries(organization), cache.entries(organization, MEMBERS))
             found.append((states, cache.live_links(organization), entries, replace(counts, exports=0, exported=0)))
         assert found[0] == found[1]
+
+
+def test_what_is_nested_as_deeply_as_can_be_kept_can_be_put_aside(cache: Cache, contoso: Organization) -> None:
+    deep: Any = "x"
+    for _ in range(253):
+        deep = [deep]
+    work = cache.begin(contoso)
+    record = ObjectRecord("a", {"id": "a", "city": deep})
+    cache.write(lambda c: staged_pages.put(c, work, [record], ()))
+    staged = cache.read(lambda c: staged_pages.find_first(c, work))
+    assert staged is not None
+    assert staged.page.records == [record]

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 import orjson
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, Row, event, select
 
 from shared.cache import organizations, pages, runs, slices, sweep, waiting_parts
 from shared.cache import tables as t
@@ -237,3 +237,18 @@ def opened_cache(url: str) -> Iterator[Cache]:
         yield cache
     finally:
         cache.database.close()
+
+
+@contextmanager
+def listened(cache: Cache) -> Iterator[list[tuple[str, Any]]]:
+    """The statements that are executed meanwhile, with their parameters."""
+    heard: list[tuple[str, Any]] = []
+
+    def listen(*told: Any) -> None:
+        heard.append((told[2], told[3]))
+
+    event.listen(cache.database.engine, "before_cursor_execute", listen)
+    try:
+        yield heard
+    finally:
+        event.remove(cache.database.engine, "before_cursor_execute", listen)

@@ -10,7 +10,7 @@ from datetime import datetime
 from enum import Enum
 from typing import Any, NamedTuple
 
-from shared.models.documents import Document
+from shared.models.documents import is_whole
 from shared.models.parts import Part, Properties
 from shared.models.records import ObjectRecord, Removal
 from shared.models.sites import composite_id, is_composite
@@ -96,6 +96,7 @@ def decide(part: Part, record: ObjectRecord, stored: StoredObject | None, *, rep
         return _IGNORE
     known = {} if stored is None or gone or (replaces and record.properties) else stored.payload or {}
     payload = _laid_over(part, record, known)
+    # Where nothing is known, documents need not be decoded.
     digest = record.digest if not known or known.keys() <= record.properties.keys() else b""
     if part.collection == "sites":
         payload = {**payload, "id": _site_id(payload, stored)}
@@ -120,13 +121,9 @@ def _is_made_of(stored: StoredObject, record: ObjectRecord) -> bool:
 
 
 def _laid_over(part: Part, record: ObjectRecord, known: Properties) -> Properties:
-    if not known and _is_whole(part, record.properties):
+    if not known and is_whole(part, record.properties):
         return record.properties
     return {**part.nothing_known, "id": record.object_id, **known, **record.properties}
-
-
-def _is_whole(part: Part, properties: Properties) -> bool:
-    return isinstance(properties, Document) or properties.keys() >= part.property_names
 
 
 def _site_id(payload: Properties, stored: StoredObject | None) -> Any:

@@ -13,7 +13,7 @@ from shared.cache import bulk
 from shared.cache.changes import Decision, Effect, StoredObject, decide, stays_in_scope
 from shared.cache.known_objects import look_up, replaces
 from shared.cache.tables import links, objects, seen_objects
-from shared.models.documents import Document, document_of
+from shared.models.documents import Document, document_of, is_whole
 from shared.models.parts import Part, PartName, Properties
 from shared.models.records import ObjectRecord, Removal
 from shared.models.sites import is_composite
@@ -236,7 +236,7 @@ def _is_incomplete(work: Slice, record: ObjectRecord, old: StoredObject | None) 
     """Whether the part left the object out until now, and Graph sent only what changed to bring it in."""
     known = old is not None and old.deleted_at is None
     left_out = not work.part.in_scope({})
-    return left_out and not known and not record.properties.keys() >= work.part.property_names
+    return left_out and not known and not is_whole(work.part, record.properties)
 
 
 def _row(

@@ -16,6 +16,7 @@ from shared.cache.bulk import RowsRefused
 from shared.cache.links import LINKED_PARTS, delete_links, delete_links_of, find_live, write_links
 from shared.cache.objects import write_objects
 from shared.cache.organizations import next_change_number
+from shared.models.documents import is_whole
 from shared.models.parts import PartName
 from shared.models.records import BrokenRecord, ObjectRecord, Page, Removal
 from shared.models.retries import RetryPolicy
@@ -220,7 +221,7 @@ def _tells_everything(work: Slice, record: ObjectRecord) -> bool:
     """
     if record.links_complete or record.removal is not None:
         return True
-    return not work.part.relations and record.properties.keys() >= work.part.property_names
+    return not work.part.relations and is_whole(work.part, record.properties)
 
 
 def _refused(work: Slice, record: ObjectRecord) -> BrokenRecord:

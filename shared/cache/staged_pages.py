@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import orjson
-from orjson import Fragment
 from sqlalchemy import ColumnElement, Connection, and_, delete, func, insert, select
 
 from shared.cache.tables import staged_pages
@@ -88,7 +87,9 @@ def _written(records: Sequence[ObjectRecord], broken: Sequence[BrokenRecord]) ->
             (
                 one.object_id,
                 # By itself: within the page it may be nested more deeply than orjson writes.
-                Fragment(one.properties.json if isinstance(one.properties, Document) else orjson.dumps(one.properties)),
+                orjson.Fragment(
+                    one.properties.json if isinstance(one.properties, Document) else orjson.dumps(one.properties)
+                ),
                 one.removal,
                 one.occurrences,
                 [tuple(link) for link in one.links],

@@ -60,6 +60,11 @@ class Document(Mapping[str, Any]):
         return decoded
 
 
+def is_whole(part: Part, properties: Properties) -> bool:
+    """Whether all properties that are selected are among these. Of documents they are, undecoded."""
+    return isinstance(properties, Document) or properties.keys() >= part.property_names
+
+
 def document_of(part: Part, properties: Properties) -> Document:
     """The document of the properties; itself, if it is one."""
     if isinstance(properties, Document):
